@@ -30,9 +30,10 @@ def check_type(name: str, value: object, annotation: str) -> None:
 
     Configs come from JSON files, so a string may stand where arithmetic expects a number.
     """
-    if annotation.startswith("int"):
-        optional = annotation.endswith("None")
-        fits = (isinstance(value, int) and not isinstance(value, bool)) or (optional and value is None)
+    if value is None and annotation.endswith("None"):
+        fits = True
+    elif annotation.startswith("int"):
+        fits = isinstance(value, int) and not isinstance(value, bool)
     elif annotation.startswith("tuple"):
         fits = isinstance(value, tuple) and all(type(item) is int for item in value)
     elif annotation == "bool":

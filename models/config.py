@@ -16,7 +16,10 @@ Causality = Literal["none", "groups", "tokens"]
 JSON_KEYS = {"targets": "tasks"}
 """Keys of the JSON form that differ from the names of their fields: the runs of earlier versions have these keys."""
 
-OMITTED: dict[str, Any] = {"output_patch": None}
+ATTENTION = "attention"
+"""Name of the usual output head of a classifier: the attention pool."""
+
+OMITTED: dict[str, Any] = {"output_patch": None, "output_head": ATTENTION}
 """Settings that the JSON form leaves out when they have this value. Earlier versions did not have them: what is derived
 from the JSON form, such as the keys of tables of memory, stays the same."""
 
@@ -100,6 +103,11 @@ class TrunkConfig:
     def segments(self) -> tuple[tuple[int, int], ...]:
         """Numbers of (local layers, global layers) of each segment."""
         return parse_plan(self.plan)
+
+    @property
+    def has_added_part(self) -> bool:
+        """Whether a part of the model is the code of others."""
+        return False
 
     @property
     def cross_heads(self) -> int:
@@ -200,11 +208,13 @@ class ClassifierConfig(EncoderConfig):
         classes: Number of classes of all targets together, k.
         pool_heads: Pooling heads: each has its own weights and pools its own slice of the latents.
         targets: Number of classes of each target, if there are several; empty for one target with all classes.
+        output_head: Name of the head in the table of `heads.py`, to which others may add theirs.
     """
 
     classes: int
     pool_heads: int = 1
     targets: tuple[int, ...] = ()
+    output_head: str = ATTENTION
 
     def __post_init__(self) -> None:
         EncoderConfig.__post_init__(self)
@@ -218,6 +228,11 @@ class ClassifierConfig(EncoderConfig):
             raise ConfigError(f"pool_heads {self.pool_heads} does not divide latent_width {self.latent_width}")
         if self.segments[-1][1] == 0:
             raise ConfigError(f"a classifier pools latents: plan {self.plan!r} must end with global layers")
+
+    @property
+    def has_added_part(self) -> bool:
+        """Whether a part of the model is the code of others."""
+        return self.output_head != ATTENTION
 
     @property
     def target_classes(self) -> tuple[int, ...]:

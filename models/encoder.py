@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from models.config import ClassifierConfig, EncoderConfig
 from models.groups import Groups
+from models.heads import build_head
 from models.layers import layer_norm
-from models.pooling import AttentionPool, Pooled
+from models.pooling import Pooled
 from models.positions import LatentStart, TokenPositions
 from models.real_tokens import WHOLE_GROUPS, RealTokens
 from models.stem import LinearStem, build_stem
@@ -91,10 +92,10 @@ class FITClassifier(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = FITEncoder(config)
-        self.head = AttentionPool(config.latent_width, config.pool_heads, config.target_classes)
+        self.head = build_head(config)
 
     def forward(self, patches: Tensor, groups: Groups) -> Pooled:
-        """Map patches [g n p] to logits [b k] and evidence [g m t], for t targets."""
+        """Map patches [g n p] to logits [b k] and evidence [g m t], for t targets; see `Pooled`."""
         pooled: Pooled = self.head(self.encoder(patches, groups).latents, groups)
         return pooled
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from models.config import TrunkConfig
 from models.decoder import FITDecoder
 from models.denoiser import SelfCondition
+from models.heads import AddedHead
 from models.layers import CrossAttention, SelfAttention
 from models.positions import LatentStart, TokenPositions
 from models.stem import ConvStem
@@ -76,6 +77,10 @@ def initialize(model: nn.Module, generator: torch.Generator | None = None) -> No
             nn.init.zeros_(module.norm.weight)
         elif isinstance(module, FITDecoder) and module.bias is not None:
             _table(module.bias, generator)
+    for module in model.modules():
+        if isinstance(module, AddedHead):
+            # Its own constructor decides, whatever its submodules are.
+            module.start(generator)
 
 
 def _attention(heads: int, projection: nn.Linear, out: nn.Linear, generator: torch.Generator | None) -> None:

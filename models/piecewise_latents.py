@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.causal_strips import CausalStrips
 from models.groups import Groups
+from models.heads import Head
 from models.images import Visible, attend
 from models.layers import CrossAttentionLayer, SelfAttention, SelfAttentionLayer
 from models.pooling import AttentionPool, Pooled
@@ -60,9 +61,12 @@ def normalize_piecewise(norm: Callable[[Tensor], Tensor], latents: Tensor, piece
     return latents
 
 
-def pool_piecewise(head: AttentionPool, latents: Tensor, groups: Groups, piece: int = PIECE) -> Pooled:
-    """Return `head(latents, groups)` for the latents [g m d] of one image."""
-    if latents.shape[0] * latents.shape[1] <= piece:
+def pool_piecewise(head: Head, latents: Tensor, groups: Groups, piece: int = PIECE) -> Pooled:
+    """Return `head(latents, groups)` for the latents [g m d] of one image.
+
+    A head that others have added gets all latents at once.
+    """
+    if not isinstance(head, AttentionPool) or latents.shape[0] * latents.shape[1] <= piece:
         return cast(Pooled, head(latents, groups))
     flat = latents.flatten(0, 1)
     weights, pooled = pool_pieces(head, flat, pieces(len(flat), piece))

@@ -24,6 +24,7 @@ class Pooled(NamedTuple):
     Attributes:
         logits: [b k], the logits of all targets side by side.
         evidence: [g m t], pooling weight of each latent for each target, averaged over the heads; sums to 1 per image.
+            From a head that has no such weights, [g m 0].
     """
 
     logits: Tensor

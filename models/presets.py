@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from models.checks import ConfigError, check_one_of, check_positive, check_type
-from models.config import ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig
+from models.config import ATTENTION, ClassifierConfig, DecoderConfig, DenoiserConfig, DenseConfig
 from models.layer_plan import parse_plan
 
 
@@ -31,7 +31,8 @@ class Preset:
         head: Width of an attention head.
         pool_heads: Pooling heads of a classifier.
         attention_start: Size of the initial attention weights of a classifier.
-        output_head: Output head of a denoiser: "linear" (as in the reference) or "overlap", see `output_head.py`.
+        output_head: Output head: of a denoiser "linear" (as in the reference) or "overlap", see `output_head.py`; of a
+            classifier "attention" or one that is added, see `heads.py`. None for the first.
 
     Raises:
         ConfigError: A value has another type.
@@ -47,7 +48,7 @@ class Preset:
     head: int = 64
     pool_heads: int = 1
     attention_start: str = "reference"
-    output_head: str = "linear"
+    output_head: str | None = None
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -136,7 +137,7 @@ def classifier_preset(
     Raises:
         ConfigError: There is no such preset, or its stem cannot process patches of this size.
     """
-    preset = _find(PRESETS, name, changes, without=("output_head",))
+    preset = _find(PRESETS, name, changes)
     return ClassifierConfig.from_dict(
         _trunk(preset, preset.group**2)
         | {
@@ -146,6 +147,7 @@ def classifier_preset(
             "classes": classes,
             "pool_heads": preset.pool_heads,
             "attention_start": preset.attention_start,
+            "output_head": preset.output_head or ATTENTION,
         }
     )
 
@@ -203,7 +205,8 @@ def denoiser_preset(
         ConfigError: There is no such preset.
     """
     preset = _predicting(_find(DENOISERS, name, changes, without=("stem",)))
-    check_one_of("output_head", preset.output_head, ("linear", "overlap"))
+    output_head = preset.output_head or "linear"
+    check_one_of("output_head", output_head, ("linear", "overlap"))
     values = preset.patch**2 * channels
     config = DenoiserConfig.from_dict(
         _trunk(preset, preset.group**2)
@@ -212,7 +215,7 @@ def denoiser_preset(
             "out_values": values,
             "condition_width": classes or None,
             "self_condition": self_condition,
-            "output_patch": preset.patch if preset.output_head == "overlap" else None,
+            "output_patch": preset.patch if output_head == "overlap" else None,
         }
     )
     return config, preset.patch
@@ -260,7 +263,7 @@ def _find(presets: dict[str, Preset], name: str, changes: Mapping[str, Any], wit
     if preset.patch > 1:
         return preset
     # There is nothing to convolve in a patch of one pixel, and no margin to overlap by.
-    fitting: dict[str, Any] = {"stem": "linear", "output_head": "linear"}
+    fitting: dict[str, Any] = {"stem": "linear", "output_head": None}
     return replace(preset, **{name: value for name, value in fitting.items() if name not in changes})
 
 

@@ -17,6 +17,7 @@ from support.pictures import colored, save
 from typer.testing import Result
 
 from fitcli.images.formats import FORMATS
+from fitcli.tasks.classify.heads import OUTPUT_HEADS
 from fitcli.tasks.classify.losses import LOSSES
 from fitcli.tasks.presets import ENCODER_PRESETS
 
@@ -69,7 +70,7 @@ def test_parts_of_a_package_are_used_by_their_names(
     fit: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The package of the page, installed as it stands there, learns and classifies files of its own format."""
-    parts = blocks("python")[-3:]
+    parts = blocks("python")[-4:]
     assert all(len(part.splitlines()) <= 25 for part in parts)
     (declared,) = blocks("toml")
     install(tmp_path / "site", "my-parts", tomllib.loads(declared)["project"]["entry-points"], "\n\n".join(parts))
@@ -81,13 +82,18 @@ def test_parts_of_a_package_are_used_by_their_names(
             header = np.array(pixels.shape, "<u4").tobytes()
             (tmp_path / f"data/{label}/{number}.gray16").write_bytes(header + pixels.tobytes())
     data, run, scan = tmp_path / "data", tmp_path / "run", tmp_path / "data/light/0.gray16"
-    with restored(LOSSES, FORMATS, ENCODER_PRESETS):
-        options = ["--preset", "wide", "--loss", "focal", "--epochs", "5", "--batch-size", "2", "--ema", "0"]
-        learned = fit("train", data, "--out", run, *options, "--device", "cpu")
+    with restored(LOSSES, FORMATS, ENCODER_PRESETS, OUTPUT_HEADS):
+        options = ["--preset", "wide", "--loss", "focal", "--output-head", "mlp", "--epochs", "5", "--batch-size", "2"]
+        learned = fit("train", data, "--out", run, *options, "--ema", "0", "--device", "cpu")
         assert learned.exit_code == 0, learned.stderr
         answer = json.loads(fit("classify", scan, "--checkpoint", run, "--device", "cpu", "--json").stdout)
         assert answer[0]["predictions"][0]["label"] == "light"
-        assert json.loads((run / "config.json").read_text())["model"]["latent_width"] == 128
+        model = json.loads((run / "config.json").read_text())["model"]
+        assert (model["latent_width"], model["output_head"]) == (128, "mlp")
+        drawn = ["--heatmap", tmp_path / "heat.tif", "--device", "cpu"]
+        assert fit("classify", scan, "--checkpoint", run, *drawn).exit_code == 0
+        OUTPUT_HEADS._parts.pop("mlp")
+        assert fit("evaluate", data, "--checkpoint", run, "--device", "cpu").exit_code == 0, "it is imported again"
         assert json.loads((run / "training/settings.json").read_text())["loss"] == "focal"
         described = json.loads(fit("info", scan, "--json").stdout)
         assert (described[0]["format"], described[0]["width"]) == ("Gray16", 50)

@@ -19,14 +19,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fitcli.annotations.label_contents import label_contents
 from fitcli.annotations.objects.object_set import ObjectSource
 from fitcli.data.column_kinds import LABEL_KINDS, Kinds, LabelColumn, check_trainable
 from fitcli.data.csv_listing import IN_FILES, Labels, ListedImage, Listing, read_csv
@@ -142,7 +144,7 @@ def load_dataset(
         # A single class gives a model nothing to distinguish.
         listing = replace(listing, rows=[replace(row, labels=()) for row in listing.rows], columns=())
     _check_duplicates(path, listing)
-    listing = split_images(path, listing, splitting, training)
+    listing = split_images(path, listing, splitting, training, partial(_shown, objects=labels == "objects"))
     if listing.in_files:
         return _dataset_of_files(path, listing, training, labels)
     return (_dataset if listing.is_plain else _dataset_of_targets)(path, listing, training)
@@ -185,6 +187,14 @@ def list_images(
     if not listing.rows:
         raise DataError(f"{path}: no images found; give a folder with {needed}, or a CSV file")
     return listing
+
+
+def _shown(rows: Sequence[ListedImage], objects: bool) -> Sequence[Collection[str]]:
+    """Return the classes that the labels in files of each image show."""
+    files = [(row, row.label_file) for row in rows if row.label_file is not None]
+    found = label_contents([(row.path, ObjectSource(file, row.label_part) if objects else file) for row, file in files])
+    by_key = {row.key: shown for (row, _), shown in zip(files, found, strict=True)}
+    return [by_key.get(row.key, ()) for row in rows]
 
 
 def _check_duplicates(path: Path, listing: Listing) -> None:

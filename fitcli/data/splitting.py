@@ -1,27 +1,36 @@
 """Assigns the images of a data set to training and validation: a fifth held out, or one of several folds.
 
-The images of a patient stay together. The choice depends on the names of patients and images alone, so it is the same
-in training, in evaluation and after the data set has moved. It decodes no pixels and does not import torch.
+The images of a patient stay together. The choice depends on the names of patients and images, and for folds on the
+classes, so it is the same in training, in evaluation and after the data set has moved. It does not import torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from fitcli.data.column_kinds import LabelColumn
 from fitcli.data.csv_listing import NO_GROUPS, ListedImage, Listing
 from fitcli.errors import DataError
+from fitcli.runs.train_settings import FoldsBy
 
 VALIDATION_FRACTION = 0.2
 """Fraction of the patients of each class to hold out for validation, if the data set names no splits. A patient is an
 image where the data set names no patients."""
 
+NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
+"""No image shows anything that is known."""
+
 NAMED = 3
 """Number of patients, classes or folds to name in a message."""
+
+
+Contents = Callable[[Sequence[ListedImage]], Sequence[Collection[str]]]
+"""Returns the classes that the labels of each image show, for images whose labels lie in files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +42,14 @@ class Splitting:
         fold: The fold that validates; None to hold out a fifth. Folds that are dealt are counted from 1.
         group_by: Column whose value keeps images together; None for `patient`, if there is one, and `NO_GROUPS` to
             assign each image by itself.
+        folds_by: Whether images whose labels lie in files are dealt into folds by what their labels show, or by their
+            names alone as in earlier versions.
     """
 
     folds: int | None = None
     fold: int | None = None
     group_by: str | None = None
+    folds_by: FoldsBy = "contents"
 
 
 HELD_OUT = Splitting()
@@ -64,7 +76,9 @@ class Unit:
         return hashlib.sha256(self.name.encode("utf-8", "surrogateescape")).digest()
 
 
-def split_images(path: Path, listing: Listing, splitting: Splitting, training: bool) -> Listing:
+def split_images(
+    path: Path, listing: Listing, splitting: Splitting, training: bool, contents: Contents | None = None
+) -> Listing:
     """Return the images of a data set with their splits, and warnings about them.
 
     Args:
@@ -73,6 +87,7 @@ def split_images(path: Path, listing: Listing, splitting: Splitting, training: b
         splitting: The kind of splits.
         training: Whether to refuse splits that a model cannot be trained and validated on. Otherwise, images of a data
             set that names splits keep them, and folds may be empty.
+        contents: What labels in files show, by which images are dealt into folds; None to deal them by their names.
 
     Raises:
         DataError: There are too few images or patients, no such fold, or splits that contradict the folds.
@@ -86,7 +101,9 @@ def split_images(path: Path, listing: Listing, splitting: Splitting, training: b
     elif splits_named and not training:
         rows = listing.rows
     else:
-        rows = _with_dealt_fold(path, listing, splitting, training)
+        if splitting.folds_by == "names" or not listing.in_files:
+            contents = None
+        rows = _with_dealt_fold(path, listing, splitting, training, contents)
     notes, warnings = _unused_folds(path, listing, splitting), [*_patient_warnings(path, rows)]
     if column and training:
         warnings += _missing_classes(path, rows, listing.columns)
@@ -105,8 +122,10 @@ def refuse_columns(folder: Path, group_by: str | None, images: Path | None) -> N
         raise DataError(f"{folder}: --images goes with a CSV file that lists images; leave it out for a folder")
 
 
-def units_of(rows: Iterable[ListedImage], columns: Sequence[LabelColumn] = ()) -> list[Unit]:
-    """Return the images by patient, with the classes in these columns."""
+def units_of(
+    rows: Iterable[ListedImage], columns: Sequence[LabelColumn] = (), shown: Mapping[str, Collection[str]] = NOTHING
+) -> list[Unit]:
+    """Return the images by patient, with the classes in these columns, or those that an image shows, by its key."""
     units: dict[tuple[bool, str], Unit] = {}
     for row in rows:
         # A patient may be called like an image.
@@ -114,7 +133,7 @@ def units_of(rows: Iterable[ListedImage], columns: Sequence[LabelColumn] = ()) -
             (bool(row.patient), row.patient or row.key), Unit(row.patient or row.key, [], Counter())
         )
         unit.images.append(row)
-        unit.classes.update(_classes(row, columns))
+        unit.classes.update(shown.get(row.key) or _classes(row, columns))
     return list(units.values())
 
 
@@ -205,7 +224,9 @@ def _spread_column(columns: Sequence[LabelColumn]) -> int | None:
     return next((number for number, column in enumerate(columns) if column.reader.spreads), None)
 
 
-def _with_dealt_fold(path: Path, listing: Listing, splitting: Splitting, training: bool) -> list[ListedImage]:
+def _with_dealt_fold(
+    path: Path, listing: Listing, splitting: Splitting, training: bool, contents: Contents | None
+) -> list[ListedImage]:
     """Deal the images outside of `test` into folds, and hold out one of them."""
     fold, folds = splitting.fold, splitting.folds
     if folds is None:
@@ -223,7 +244,8 @@ def _with_dealt_fold(path: Path, listing: Listing, splitting: Splitting, trainin
     columns = tuple(listing.columns[n] for n in number)
     free, assigned = _unassigned(listing)
     cells = (replace(row, labels=tuple(row.labels[n] for n in number)) for row in free)
-    units = units_of(cells, columns)
+    shown = {} if contents is None else {row.key: own for row, own in zip(free, contents(free), strict=True)}
+    units = units_of(cells, columns, shown)
     if training:
         _check_folds(path, units, folds, single=spread is not None)
     for place, dealt in enumerate(deal(units, folds), 1):

@@ -79,7 +79,8 @@ def exchanged_values(config: TrunkConfig, images: int, groups: int, ranks: int, 
 
     If r ranks share b images, of which the largest has g groups of m latents of width d, each rank has p = ceil(g / r)
     places for groups of each image. It receives from each of the r - 1 others, forward and again backward: b p m d in
-    every global layer; b p m h + b d in the pooling of a classifier with h heads; and b m d in every segment but the
+    every global layer; b p m h + b d in the pooling of a classifier with h heads, or b p m d in an
+    output head that others have added; and b m d in every segment but the
     last if tokens are causal. Values of global layers have the precision of matrix products.
 
     Args:
@@ -91,7 +92,11 @@ def exchanged_values(config: TrunkConfig, images: int, groups: int, ranks: int, 
     """
     latents = images * -(-groups // ranks) * config.latents
     mixing = latents * config.latent_width * sum(layers for _, layers in config.segments)
-    pooling = latents * config.pool_heads + images * config.latent_width if isinstance(config, ClassifierConfig) else 0
+    pooling = 0
+    if isinstance(config, ClassifierConfig):
+        pooling = latents * config.pool_heads + images * config.latent_width
+        if config.has_added_part:
+            pooling = latents * config.latent_width
     shifts = len(config.segments) - 1 if config.causal == "tokens" else 0
     shifted = shifts * images * config.latents * config.latent_width
     return (ranks - 1) * (2 * (mixing + pooling + shifted) + replays * mixing)

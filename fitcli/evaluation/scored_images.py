@@ -74,7 +74,7 @@ def _splitting(folder: Path) -> Splitting:
         settings = load_settings(folder)
     except FitError:
         return HELD_OUT
-    return Splitting(settings.folds, settings.fold, settings.group_by)
+    return Splitting(settings.folds, settings.fold, settings.group_by, settings.folds_by)
 
 
 def _samples(data: Path, dataset: Dataset, split: Split) -> list[Sample]:

@@ -49,6 +49,11 @@ class DryStep:
     ranks: int = 1
 
     @property
+    def has_added_part(self) -> bool:
+        """Whether a part of the model is the code of others."""
+        return self.config.has_added_part
+
+    @property
     def key(self) -> str:
         """Text that identifies the step."""
         plan = [self.plan.kind, self.plan.keep, self.plan.selective, self.plan.global_layers]
@@ -88,6 +93,11 @@ class DryPass:
     streamed: bool
     in_pieces: bool = False
     keep_reads: bool = False
+
+    @property
+    def has_added_part(self) -> bool:
+        """Whether a part of the model is the code of others."""
+        return self.config.has_added_part
 
     @property
     def key(self) -> str:
@@ -131,6 +141,10 @@ def reader(one: StepInput, groups: int, on_device: bool) -> Callable[[slice], Te
 
 class DryRun(Protocol):
     """Something that can run without memory."""
+
+    @property
+    def has_added_part(self) -> bool:
+        """Whether a part of the model is the code of others."""
 
     @property
     def key(self) -> str:

@@ -37,6 +37,9 @@ def find_table(run: DryRun) -> Table:
     Raises:
         FitError: The step cannot run without memory.
     """
+    if run.has_added_part:
+        # Other processes may lack the part, and its code may change while its name stays.
+        return run.table()
     if (known := _known(run.key)) is not None:
         return known
     with console.progress("estimating memory") as advance:

@@ -38,6 +38,11 @@ class DryPeer:
     precision: Precision
 
     @property
+    def has_added_part(self) -> bool:
+        """Whether a part of the model is the code of others."""
+        return False
+
+    @property
     def key(self) -> str:
         """Text that identifies the step."""
         sizes = [self.values, self.width, self.depth] if self.peer == "vit" else []

@@ -158,6 +158,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.model, self.details.model_type):
             raise CheckpointError(f"task {self.task!r} does not go with a {type(self.model).__name__}")
+        # Of a new run, too: what cannot be read must not be written.
+        _check_possible(self.model)
         if self.details.trained_size is not None and max(self.details.trained_size) > LARGEST_SIDE:
             raise CheckpointError(f"training images of {self.details.trained_size} pixels are impossible")
         if self.targets and self.targets[0].classes != self.classes:
@@ -252,7 +254,7 @@ def read_config(folder: Path, find_details: FindDetails) -> RunConfig:
         if details is None:
             raise CheckpointError(f"fit {__version__} has no task {document['task']!r}")
         return RunConfig(
-            model=_possible(details.model_type.from_dict(document["model"])),
+            model=details.model_type.from_dict(document["model"]),
             preprocessing=Preprocessing(**with_tuples(document["preprocessing"])),
             classes=tuple(str(name) for name in document["classes"]),
             details=details.from_document(document),
@@ -270,14 +272,16 @@ def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def _possible(model: ModelConfig) -> ModelConfig:
-    """Return the config of a model; refuse one that takes for ever to build, or more memory than any machine has."""
+def _check_possible(model: ModelConfig) -> None:
+    """Refuse the config of a model that takes for ever to build, or more memory than any machine has."""
     layers = sum(map(sum, model.segments))
     if layers > MOST_LAYERS:
-        raise CheckpointError(f"a model of {layers} layers is impossible")
+        raise CheckpointError(f"a model of {layers} layers is impossible; there may be {MOST_LAYERS}")
     if isinstance(model, EncoderConfig) and model.patch * model.group > LARGEST_GROUP:
-        raise CheckpointError(f"groups of {model.patch * model.group} pixels per side are impossible")
+        raise CheckpointError(
+            f"groups of {model.patch * model.group} pixels per side are impossible; a patch times the patches per side "
+            f"of a group may be {LARGEST_GROUP}"
+        )
     for name, value in dataclasses.asdict(model).items():
         if isinstance(value, int) and value > (LARGEST_GROUP**2 if name == "tokens" else LARGEST_SIZE):
             raise CheckpointError(f"{name} {value} is impossible")
-    return model

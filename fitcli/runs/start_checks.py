@@ -1,4 +1,4 @@
-"""Decides what a run can take from another one that it starts from: all weights, or all but those of the stem."""
+"""Decides what a run can take from another one that it starts from: all weights, or all but those of stem or head."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from pathlib import Path
 
 from fitcli.errors import CheckpointError
 from fitcli.runs.config import RunConfig
-from models.config import EncoderConfig
+from models.config import ClassifierConfig, EncoderConfig
 
 STEM = "encoder.embed.stem."
 """Prefix of the names of the weights of the stem, in models with an encoder."""
+
+HEAD = "head."
+"""Prefix of the names of the weights of the output head."""
 
 SIZES = ("token_width", "latent_width", "latents", "token_heads", "latent_heads", "mlp_ratio")
 """Settings of a model that the weights of its layers depend on."""
@@ -37,7 +40,9 @@ def check_start(folder: Path, before: RunConfig, config: RunConfig) -> tuple[str
     if has_other_stem(before, config):
         inputs = f"it is for {_input(other)}, this run has {_input(own)}"
         notes.append(f"--start-from {folder}: the stem begins anew, because {inputs}")
-    if before.task != config.task or (before.classes, before.targets) != (config.classes, config.targets):
+    if has_other_head(before, config):
+        notes.append(f"--start-from {folder}: the output head begins anew, because it is another one")
+    elif before.task != config.task or (before.classes, before.targets) != (config.classes, config.targets):
         notes.append(f"--start-from {folder}: the weights of the classes begin anew")
     return tuple(notes)
 
@@ -48,6 +53,17 @@ def has_other_stem(before: RunConfig, config: RunConfig) -> bool:
     if not isinstance(own, EncoderConfig) or not isinstance(other, EncoderConfig):
         return False
     return (own.stem, own.patch, own.channels) != (other.stem, other.patch, other.channels)
+
+
+def has_other_head(before: RunConfig, config: RunConfig) -> bool:
+    """Return whether two classifiers have heads that cannot take each other's weights: the names of those for the
+    classes are known of the usual head alone.
+    """
+    own, other = config.model, before.model
+    if not isinstance(own, ClassifierConfig) or not isinstance(other, ClassifierConfig):
+        return False
+    same_classes = (before.classes, before.targets) == (config.classes, config.targets)
+    return own.output_head != other.output_head or (own.has_added_part and not same_classes)
 
 
 def _input(model: object) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from fitcli.errors import FitError
 from fitcli.runs.augmentations import augment_value
@@ -25,6 +25,10 @@ LARGEST_SIDE, MOST_IMAGES, MOST_PASSES, MOST = 2**22, 2**16, 10**6, 10**9
 
 LARGEST_WIDTH = 2**16
 """Largest width, number of latents, and patches per side of a group."""
+
+FoldsBy = Literal["contents", "names"]
+"""How images whose labels lie in files are dealt into folds: by what the labels show, or as in earlier versions by the
+names of the images alone."""
 
 READING = ("level", "mpp", "series", "z", "t", "channels")
 """Options that say what is read of each image."""
@@ -160,9 +164,10 @@ class TrainSettings:
         "over its edge into the group.",
     )  # fmt: skip
     output_head: str | None = option(
-        None, "Output: linear, overlap.", panel=MODEL,
-        more="How a denoiser predicts the pixels of a patch: from its token alone, or as a weighted mean with "
-        "the neighbours in its group, which predict half a patch beyond themselves.",
+        None, "Output head by name.", panel=MODEL,
+        more="linear or overlap, how a denoiser predicts the pixels of a patch: from its token alone, or as a weighted "
+        "mean with the neighbours in its group, which predict half a patch beyond themselves. Of a classifier, "
+        "attention, or one that a package adds (docs/library.md).",
     )  # fmt: skip
     mpp: float | None = option(
         None,
@@ -275,6 +280,7 @@ class TrainSettings:
         metavar="K",
         more="From 1 to --folds, or a number in the column fold of the CSV file. The others train.",
     )
+    folds_by: FoldsBy = "contents"
     precision: Literal["fp32", "bf16"] = "fp32"
     options: TaskOptions = field(default_factory=TaskOptions)
     from_preset: tuple[str, ...] = field(default=(), compare=False)
@@ -297,6 +303,8 @@ class TrainSettings:
             raise OptionError("folds", "needs --fold K, the fold to validate on; --cross-validate N trains them all")
         if self.folds is not None and self.fold is not None and self.fold > self.folds:
             raise OptionError("fold", f"must be at most the number of folds, {self.folds}, not {self.fold}")
+        if self.folds_by not in get_args(FoldsBy):
+            raise OptionError("folds_by", f"must be contents or names, not {self.folds_by!r:.80}", "folds_by")
         if self.precision not in ("fp32", "bf16"):
             raise OptionError("precision", f"must be fp32 or bf16, not {self.precision!r:.80}", "precision")
 

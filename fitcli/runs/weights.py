@@ -31,7 +31,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.errors import CheckpointError
 from fitcli.files.publish import publish_file
 from fitcli.runs.config import RunConfig, identity
-from fitcli.runs.start_checks import STEM, check_start, has_other_stem
+from fitcli.runs.start_checks import HEAD, STEM, check_start, has_other_head, has_other_stem
 from fitcli.streaming.token_store import bytes_of
 from models.build import build
 from models.decoder import FITDecoder
@@ -146,7 +146,7 @@ def load_model(folder: Path, config: RunConfig, runtime: Runtime, ema: bool, cas
 def start_from(
     folder: Path, before: RunConfig, model: nn.Module, config: RunConfig, class_weights: tuple[str, ...]
 ) -> None:
-    """Give a model the weights of another run. Where its classes or its stem differ, their weights stay as they are.
+    """Give a model the weights of another run. Weights of classes, stem or head that differ stay as they are.
 
     Args:
         folder: Folder of the other run; its moving average is taken if it has one.
@@ -159,7 +159,8 @@ def start_from(
         CheckpointError: The weights are damaged, or of another architecture.
     """
     check_start(folder, before, config)
-    anew = (*class_weights, STEM) if has_other_stem(before, config) else class_weights
+    others = [STEM] * has_other_stem(before, config) + [HEAD] * has_other_head(before, config)
+    anew = (*class_weights, *others)
     other = build(before.model, "meta")
     name = EMA_WEIGHTS if (folder / EMA_WEIGHTS).exists() else WEIGHTS
     load_weights(folder, other, torch.device("cpu"), name)
@@ -167,8 +168,7 @@ def start_from(
     taken = {name: tensor for name, tensor in weights.items() if name in own and own[name].shape == tensor.shape}
     if (before.classes, before.targets) != (config.classes, config.targets):
         taken = {name: tensor for name, tensor in taken.items() if not name.startswith(class_weights)}
-    if has_other_stem(before, config):
-        taken = {name: tensor for name, tensor in taken.items() if not name.startswith(STEM)}
+    taken = {name: tensor for name, tensor in taken.items() if not name.startswith(tuple(others))}
     expected = own.keys() | weights.keys() if before.task == config.task else own.keys() & weights.keys()
     left = sorted(name for name in expected if name not in taken)
     if strange := next((name for name in left if not name.startswith(anew)), None):

@@ -208,7 +208,7 @@ def find_dataset(start: StartOptions, settings: TrainSettings) -> Dataset:
     Raises:
         DataError: The data set is unfit for training.
     """
-    splitting = Splitting(settings.folds, settings.fold, settings.group_by)
+    splitting = Splitting(settings.folds, settings.fold, settings.group_by, settings.folds_by)
     task, labels = find_task(settings.task), _labels(settings)
     return load_dataset(
         start.data, labels, several=task.several_targets, splitting=splitting, images=start.images,

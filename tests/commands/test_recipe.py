@@ -181,7 +181,8 @@ def test_a_table_of_the_model(fit: Fit, dataset: Path, tmp_path: Path) -> None:
 def test_the_output_head_of_a_denoiser(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     chosen, run = recipe(tmp_path, 'preset = "debug"\n[model]\noutput-head = "overlap"'), tmp_path / "run"
     options = ["--recipe", chosen, "--size", "48", "--steps", "1"]
-    assert "has no output head to choose" in fit("train", dataset, *options, "--out", tmp_path / "other").stderr
+    other = fit("train", dataset, *options, "--out", tmp_path / "other")
+    assert "no output head 'overlap'; there is attention" in other.stderr
     result = fit("train", dataset, *options, "--out", run, "--task", "diffusion")
     assert result.exit_code == 0, result.stderr
     assert json.loads((run / "config.json").read_text())["model"]["output_patch"] == 4

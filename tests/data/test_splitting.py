@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from support.data_sets import table, touch
+from support.pictures import save
+from support.polygons import collection, feature, square, write
 
-from fitcli.data.csv_listing import NO_GROUPS, ListedImage
+from fitcli.data.csv_listing import NO_GROUPS, Labels, ListedImage
 from fitcli.data.dataset import Dataset, load_dataset
 from fitcli.data.splitting import Splitting, deal, units_of
 from fitcli.errors import DataError
@@ -112,6 +115,40 @@ def test_images_with_files_of_labels(tmp_path: Path) -> None:
         assert not held[-1] & {s.patient for s in data.train if s.target is not None}
         assert any(s.key == "u" for s in data.train), "an image without labels validates nothing"
     assert sorted(map(len, held)) == [2, 2, 3]
+
+
+def folds_of(path: Path, labels: Labels, **splitting: Any) -> list[set[str]]:
+    return [
+        {s.key for s in load_dataset(path, labels, splitting=Splitting(4, fold, **splitting)).validation}
+        for fold in range(1, 5)
+    ]
+
+
+def test_a_rare_class_in_files_of_labels_is_in_every_fold(tmp_path: Path) -> None:
+    """Of 20 images, 4 show the rare class and 8 another; each of 4 folds has their share, and images."""
+    rare, other = range(0, 20, 5), range(3, 19, 2)
+    for n in range(20):
+        save(tmp_path / f"images/{n}.png", np.zeros((8, 8, 3), np.uint8))
+        values = np.zeros((8, 8, 1), np.uint8)
+        values[0, 0], values[1, 1] = n in rare, 2 * (n in other)
+        save(tmp_path / f"labels/{n}.png", values)
+    folds = folds_of(tmp_path, "files")
+    assert [len(each) for each in folds] == [5] * 4
+    for shown in (rare, other):
+        assert {sum(int(Path(key).stem) in shown for key in fold) for fold in folds} == {len(shown) // 4}
+    assert folds == folds_of(tmp_path, "files")
+    assert folds != folds_of(tmp_path, "files", folds_by="names"), "those of earlier versions"
+
+
+def test_objects_are_dealt_by_their_classes(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    for n in range(12):
+        save(tmp_path / f"images/{n}.png", np.zeros((8, 8, 3), np.uint8))
+        name = "rare" if n % 3 == 0 else "common"
+        write(tmp_path / f"labels/{n}.geojson", collection(feature(square(1, 1, 4), name)))
+    folds = folds_of(tmp_path, "objects")
+    assert [sum(int(Path(key).stem) % 3 == 0 for key in fold) for fold in folds] == [1] * 4
+    assert [len(fold) for fold in folds] == [3] * 4
 
 
 def test_folders_have_folds_without_patients(tmp_path: Path) -> None:

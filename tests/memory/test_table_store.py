@@ -23,7 +23,7 @@ class Counted:
     """A dry run that counts how often it runs."""
 
     def __init__(self, key: str = "a" * 64) -> None:
-        self.key, self.runs = key, 0
+        self.key, self.runs, self.has_added_part = key, 0, False
 
     def table(self) -> Table:
         self.runs += 1
@@ -50,6 +50,13 @@ def test_a_table_is_made_once() -> None:
     assert found(run) == found(run) == 1
     assert [path.name for path in cache_folder().iterdir()] == [f"{run.key}.json"]
     assert found(Counted("b" * 64)) == 1, "another step has another table"
+
+
+def test_a_table_of_a_model_with_a_part_of_others_is_not_kept() -> None:
+    run = Counted()
+    run.has_added_part = True
+    assert (found(run), found(run)) == (1, 2)
+    assert not cache_folder().exists()
 
 
 DAMAGE: dict[str, Any] = {

@@ -136,6 +136,12 @@ def test_a_preset_with_another_group(family: str) -> None:
     assert FAMILIES[family]({"group": 4}).tokens == 16
 
 
+def test_a_classifier_keeps_the_name_of_its_head() -> None:
+    """Whether there is such a head is known when the model is built: a package may add it."""
+    assert classifier_preset("tiny", 3, 2).output_head == "attention"
+    assert classifier_preset("tiny", 3, 2, {"output_head": "mean"}).output_head == "mean"
+
+
 def test_a_dense_plan_has_a_tail_of_its_own_or_that_of_the_classifier() -> None:
     assert dense_preset("tiny", 3, 2, changes={"plan": "(1)2(3)"}).plan == "(1)2(3)"
     assert dense_preset("tiny", 3, 2, changes={"plan": "(1)2(3)4"}).plan == "(1)2(3)4(3)"
@@ -155,7 +161,6 @@ def test_a_dense_plan_has_a_tail_of_its_own_or_that_of_the_classifier() -> None:
         ("denoiser", {"stem": "conv"}, "has no stem to choose"),
         ("denoiser", {"output_head": "fancy"}, "output_head must be one of linear, overlap, not 'fancy'"),
         ("denoiser", {"output_head": "overlap", "patch": 1}, "no margin to overlap by"),
-        ("classifier", {"output_head": "overlap"}, "has no output head to choose"),
         ("dense", {"output_head": "overlap"}, "has no output head to choose"),
         ("decoder", {"output_head": "overlap"}, "has no output head to choose"),
         ("decoder", {"plan": "(1)2"}, "must end with local layers after global ones"),

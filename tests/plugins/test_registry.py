@@ -87,7 +87,9 @@ def test_two_packages_with_one_name(site: Path) -> None:
         registry().find("wide")
 
 
-@pytest.mark.parametrize("group", ["fit.losses", "fit.formats", "fit.presets", "fit.denoisers", "fit.decoders"])
+@pytest.mark.parametrize(
+    "group", ["fit.losses", "fit.heads", "fit.formats", "fit.presets", "fit.denoisers", "fit.decoders"]
+)
 def test_help_imports_no_package(tmp_path: Path, group: str) -> None:
     install(tmp_path, "fit-broken", {group: {"wide": "fit_broken:wide"}}, "raise SystemExit(3)\n")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from fitcli.app import app; app(['train', '--help'])"

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from support.command_line import Fit
+from support.small_runs import two_classes
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import CheckpointError
@@ -158,6 +160,27 @@ def test_hostile_settings_are_refused(tmp_path: Path, number: int) -> None:
     (run / "config.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match=r"config\.json"):
         load_run(run, CPU, ema=False)
+
+
+HUGE: dict[str, dict[str, Any]] = {
+    "groups of 17600 pixels per side are impossible": {"patch": 16, "tokens": 1100**2},
+    "a model of 1200 layers is impossible": {"plan": "(600)600"},
+    "classes 65537 is impossible": {"classes": 65537},
+}
+
+
+@pytest.mark.parametrize(("message", "changes"), HUGE.items(), ids=str)
+def test_what_could_not_be_read_is_not_made(message: str, changes: dict[str, Any]) -> None:
+    names = tuple(map(str, range(changes.get("classes", len(CLASSIFIER.classes)))))
+    with pytest.raises(CheckpointError, match=message):
+        dataclasses.replace(CLASSIFIER, model=dataclasses.replace(CLASSIFIER.model, **changes), classes=names)
+
+
+def test_a_training_of_a_model_that_cannot_be_is_refused(fit: Fit, tmp_path: Path) -> None:
+    """Its run could not be loaded."""
+    data = two_classes(tmp_path / "data")
+    result = fit("train", data, "--out", tmp_path / "run", "--preset", "debug", "--group", "1100", "--device", "cpu")
+    assert (result.exit_code, result.stderr.startswith("error: groups of 17600 pixels per side")) == (1, True)
 
 
 def test_the_range_of_pixels() -> None:

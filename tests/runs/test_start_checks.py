@@ -10,16 +10,18 @@ import pytest
 from fitcli.errors import CheckpointError
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
-from fitcli.runs.start_checks import check_start, has_other_stem
+from fitcli.runs.start_checks import check_start, has_other_head, has_other_stem
 from fitcli.tasks.classify.config import ClassifyDetails
 from models.presets import classifier_preset
 
 RUN = Path("run")
 
 
-def classifying(preset: str = "debug", channels: int = 3, patch: int | None = None, classes: Any = "ab") -> RunConfig:
+def classifying(preset: str = "debug", channels: int = 3, patch: int | None = None, classes: Any = "ab",
+                head: str | None = None) -> RunConfig:  # fmt: skip
     pixels = Preprocessing(channels=channels, dtype="uint8", mean=(0.0,) * channels, std=(1.0,) * channels)
-    model = classifier_preset(preset, channels, len(classes), {} if patch is None else {"patch": patch})
+    changes = {name: value for name, value in (("patch", patch), ("output_head", head)) if value is not None}
+    model = classifier_preset(preset, channels, len(classes), changes)
     return RunConfig(model=model, preprocessing=pixels, classes=tuple(classes), details=ClassifyDetails())
 
 
@@ -46,6 +48,23 @@ def test_other_classes_begin_anew() -> None:
     assert check_start(RUN, classifying(), classifying(classes="abc")) == (
         "--start-from run: the weights of the classes begin anew",
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "config", "other"),
+    [
+        (classifying(), classifying(head="mean"), True),
+        (classifying(head="mean"), classifying(), True),
+        (classifying(head="mean"), classifying(head="mean"), False),
+        (classifying(head="mean"), classifying(head="mean", classes="abc"), True),
+        (classifying(), classifying(classes="abc"), False),
+    ],
+)
+def test_another_output_head_begins_anew(before: RunConfig, config: RunConfig, other: bool) -> None:
+    """Nobody knows which weights of an added head are those of the classes."""
+    assert has_other_head(before, config) == other
+    anew = "--start-from run: the output head begins anew, because it is another one"
+    assert (anew in check_start(RUN, before, config)) == other
 
 
 @pytest.mark.parametrize("preset", ["nano", "mini", "tiny", "small"])

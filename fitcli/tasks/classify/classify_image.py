@@ -19,6 +19,7 @@ from fitcli.runs.finite_output import check_finite_numbers
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.evidence import spread, spread_contributions
+from fitcli.tasks.classify.heads import attention_pool, check_evidence
 from fitcli.tasks.classify.targets.kinds import kind_of
 from fitcli.tasks.encoding.encode import EncodingPass, EncodingSettings, encoding
 from models.contributions import contributions
@@ -30,6 +31,8 @@ DEFAULTS = EncodingSettings()
 
 CLASSES_AT_ONCE = 8
 """Classes whose contributions are computed together: few, so that they take little memory beside the latents."""
+
+CONTRIBUTIONS = "contributions to a class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +135,16 @@ def classify_image(
     Raises:
         ImageError: The image cannot be read, or is not of a kind that the model was trained on.
         OutOfMemory: The image needs more memory than the limit, or than there is.
-        FitError: The state belongs to another job.
+        FitError: The state belongs to another job, or the head of the model gives no evidence or contributions.
         NonFiniteOutput: The predictions are NaN or infinite.
         ValueError: The target has no such class.
     """
     targets = checkpoint.config.class_targets
     numbers = [targets[evidence_target].classes.index(name) for name in keep_contributions]
+    if keep_evidence:
+        check_evidence(checkpoint.model)
+    if numbers:
+        attention_pool(checkpoint.model, CONTRIBUTIONS)
     with encoding(
         checkpoint,
         image,
@@ -154,8 +161,9 @@ def classify_image(
             take_latents(latents)
         check_finite_numbers(checkpoint, pooled.logits[0].tolist(), "predictions", image.path)
         first, *others = _probabilities(pooled.logits[0].double(), targets)
-        weights, kept = pooled.evidence[..., evidence_target].float().cpu(), None
+        kept = None
         if job.reads is not None and keep_evidence:
+            weights = pooled.evidence[..., evidence_target].float().cpu()
             kept = spread(weights, job.reads, job.grid, job.places, job.plan.handful)
         by_class = _by_class(
             job, checkpoint.model, latents, targets[evidence_target].is_single, evidence_target, numbers
@@ -172,7 +180,7 @@ def _by_class(
     for start in range(0, len(classes), CLASSES_AT_ONCE):
         assert job.reads is not None
         some = classes[start : start + CLASSES_AT_ONCE]
-        of_latents = contributions(model.head, latents, target, some, relative)
+        of_latents = contributions(attention_pool(model, CONTRIBUTIONS), latents, target, some, relative)
         values = spread_contributions(of_latents.values.cpu(), job.reads, job.plan.handful)
         result += map(Contributions, values, of_latents.bias.tolist())
     return result

@@ -8,6 +8,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.images.base import ImageReader
 from fitcli.runs.finite_output import check_finite_numbers
 from fitcli.runs.weights import Checkpoint
+from fitcli.tasks.classify.heads import attention_pool
 from fitcli.tasks.encoding.encode import EncodingSettings, encoding
 from models.encoder import FITClassifier
 from models.piecewise_latents import PIECE, pieces, pool_pieces
@@ -29,8 +30,9 @@ def image_vector(
         ImageError: The image cannot be read, or is not of a kind that the model was trained on.
         OutOfMemory: The image needs more memory than the limit, or than there is.
         NonFiniteOutput: The vector is NaN or infinite.
+        FitError: The head of the model has no pooled vector.
     """
-    head = checkpoint.model.head
+    head = attention_pool(checkpoint.model, "pooled vector")
     with encoding(checkpoint, image, runtime, settings, purpose="image vector") as job:
         latents = job.run(lambda share: None).flatten(0, 1)
         with runtime.autocast():

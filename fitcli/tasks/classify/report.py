@@ -24,6 +24,7 @@ from fitcli.tasks.classify.targets.kind import Numbers
 from fitcli.tasks.classify.targets.kinds import kind_of, known_answers, prediction_slices
 from fitcli.tasks.task_report import LONGEST_SIDE, Scored
 from models.encoder import FITClassifier
+from models.heads import gives_evidence
 
 MOST_NAMED = 4
 """Most targets whose answers stand beside an image."""
@@ -58,8 +59,9 @@ class ClassificationReport(Assessment[FITClassifier]):
         return image_loss(self._targets, predictions, self._answers(sample))
 
     def case(self, image: ImageReader, sample: Sample, row: list[float] | None = None) -> Case:
-        """Return an image beside the evidence for its first target."""
-        result = classify_image(self.checkpoint, image, self.runtime, self.settings, keep_evidence=True)
+        """Return an image beside the evidence for its first target, if the head of the model gives any."""
+        shown = gives_evidence(self.checkpoint.model.head)
+        result = classify_image(self.checkpoint, image, self.runtime, self.settings, keep_evidence=shown)
         predictions, answers = result.target_probabilities, self._answers(sample)
         texts = [
             _answer_text(target, prediction, answer, named=bool(self.checkpoint.config.targets))
@@ -69,10 +71,9 @@ class ClassificationReport(Assessment[FITClassifier]):
         more = ["..."] if len(texts) > MOST_NAMED else []
         text = "; ".join([*texts[:MOST_NAMED], *more, f"loss {loss:.3f}"])
         name = f" for {self._targets[0].name}" if len(self._targets) > 1 else ""
-        pictures = [
-            Picture(small_view(image, LONGEST_SIDE), "image"),
-            Picture(_evidence(image, result), f"evidence{name}"),
-        ]
+        pictures = [Picture(small_view(image, LONGEST_SIDE), "image")]
+        if shown:
+            pictures.append(Picture(_evidence(image, result), f"evidence{name}"))
         return Case(str(sample.path), text, pictures)
 
     def samples(self) -> Iterator[Picture]:
@@ -81,6 +82,8 @@ class ClassificationReport(Assessment[FITClassifier]):
 
     def colors(self) -> list[tuple[RGB, str]]:
         """Return the colours of some values of the evidence, over an image of a middle grey."""
+        if not gives_evidence(self.checkpoint.model.head):
+            return []
         drawn = EVIDENCE.blend(np.full((1, len(LEGEND), 1), 128, np.float32), np.array([[*LEGEND]], np.float32))[0]
         return [(_rgb(color), name) for color, name in zip(drawn, LEGEND.values(), strict=True)]
 

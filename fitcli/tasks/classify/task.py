@@ -27,6 +27,7 @@ from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.config import ClassifyDetails
+from fitcli.tasks.classify.heads import OUTPUT_HEADS
 from fitcli.tasks.classify.image_vector import image_vector
 from fitcli.tasks.classify.losses import LOSSES
 from fitcli.tasks.classify.objective import ClassificationObjective, classification_objective
@@ -44,6 +45,7 @@ from fitcli.tasks.task import PresetModel, Task
 from models.config import ClassifierConfig
 from models.encoder import FITClassifier
 from models.groups import Groups
+from models.heads import build_head
 from models.presets import classifier_preset
 
 CHANNELS, CLASSES = 3, 1000
@@ -65,7 +67,10 @@ class Classify(Task[FITClassifier]):
     class_weights: ClassVar[tuple[str, ...]] = ("head.score.", "head.classify.")
 
     def check(self, settings: TrainSettings) -> None:
-        classifier_preset(settings.preset, channels=1, classes=2, changes=settings.model_changes)
+        config = classifier_preset(settings.preset, channels=1, classes=2, changes=settings.model_changes)
+        OUTPUT_HEADS.find(config.output_head)
+        with torch.device("meta"):
+            build_head(config)
         LOSSES.find(cast(ClassifyOptions, settings.options).loss)
 
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:

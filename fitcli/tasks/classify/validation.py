@@ -28,6 +28,7 @@ from fitcli.tasks.classify.thresholds import Thresholds, choose_thresholds, held
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.validation import score_by_turns
 from models.encoder import FITClassifier
+from models.pooling import AttentionPool
 from models.sharpening import PLAIN, Sharpening
 
 
@@ -89,7 +90,7 @@ def validate(
     if not results:
         raise DataError(f"{samples[0].path}: neither this nor any other validation image can be used")
     usable, rows = [samples[number] for number, _ in results], [row for _, (row, _) in results]
-    sharpening = choose_sharpening([enlarged for _, (_, enlarged) in results])
+    sharpening = choose_sharpening([each for _, (_, enlarged) in results for each in enlarged])
     targets = checkpoint.config.class_targets
     answers = [sample.target if checkpoint.config.targets else ((sample.target,),) for sample in usable]
     losses = {n: image_loss(targets, row, own) for (n, _), row, own in zip(results, rows, answers, strict=True)}
@@ -132,13 +133,14 @@ def named_accuracies(targets: Sequence[Target], accuracies: Sequence[float]) -> 
 
 def _classified(
     checkpoint: Checkpoint[FITClassifier], runtime: Runtime, settings: EncodingSettings, sample: Sample, path: Path
-) -> tuple[list[list[float]], EnlargedLosses]:
-    """Return the probabilities of an image by target, and its losses if it were larger."""
+) -> tuple[list[list[float]], list[EnlargedLosses]]:
+    """Return the probabilities of an image by target, and its losses if it were larger; no such for added heads."""
     enlarged: list[EnlargedLosses] = []
 
     def enlarge(latents: Tensor) -> None:
-        enlarged.append(enlarged_losses(checkpoint.model.head, latents, sample.target, checkpoint.config.targets))
+        if isinstance(checkpoint.model.head, AttentionPool):
+            enlarged.append(enlarged_losses(checkpoint.model.head, latents, sample.target, checkpoint.config.targets))
 
     with open_as(path, checkpoint.config.preprocessing.read_as) as image:
         result = classify_image(checkpoint, image, runtime, settings, take_latents=enlarge)
-    return [each.tolist() for each in result.target_probabilities], enlarged[0]
+    return [each.tolist() for each in result.target_probabilities], enlarged

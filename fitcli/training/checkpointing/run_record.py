@@ -86,6 +86,8 @@ def load_settings(run: Path) -> TrainSettings:
         if "group_by" not in stored and find_task(task).labels != "files":
             # Earlier versions did not read the column of patients.
             stored["group_by"] = NO_GROUPS
+        # Earlier versions dealt folds of images with labels in files without looking at these.
+        stored.setdefault("folds_by", "names")
         if "from_preset" not in stored:
             stored = task_options()[task].with_earlier_defaults(stored)
         return train_settings(task, **stored)

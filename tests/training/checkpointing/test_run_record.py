@@ -156,6 +156,13 @@ def test_runs_of_earlier_versions_keep_choosing_by_accuracy(tmp_path: Path) -> N
     assert load_settings(tmp_path).as_dict()["best_by"] == "accuracy"
 
 
+def test_runs_of_earlier_versions_keep_their_folds(tmp_path: Path) -> None:
+    save_settings(tmp_path, train_settings("segment", folds=3, fold=1))
+    assert load_settings(tmp_path).folds_by == "contents"
+    rewrite(tmp_path / SETTINGS, lambda stored: stored.pop("folds_by"))
+    assert load_settings(tmp_path).folds_by == "names"
+
+
 def test_every_number_of_things_has_a_limit() -> None:
     for options in (TrainSettings, *task_options().values()):
         for name, declared in declared_options(options).items():

@@ -1,0 +1,39 @@
+"""The output heads of a classifier, with those that other packages add, and what only the attention pool can answer."""
+
+from __future__ import annotations
+
+from fitcli.errors import FitError
+from fitcli.plugins.registry import Registry
+from models.encoder import FITClassifier
+from models.heads import FINDERS, HEADS, HeadFactory, gives_evidence
+from models.pooling import AttentionPool
+
+OUTPUT_HEADS: Registry[HeadFactory] = Registry("output head", "fit.heads", HEADS)
+"""Output heads by the name that `--output-head` gives and `config.json` keeps."""
+
+# A model that is built from a config may have a head of a package that nobody has imported yet.
+FINDERS.append(OUTPUT_HEADS.find)
+
+
+def attention_pool(model: FITClassifier, what: str) -> AttentionPool:
+    """Return the head of a model; refuse one that is no attention pool.
+
+    Args:
+        model: The model.
+        what: What only an attention pool gives, such as "contributions to a class".
+
+    Raises:
+        FitError: The head is another one.
+    """
+    if isinstance(model.head, AttentionPool):
+        return model.head
+    raise FitError(f"the output head {model.config.output_head!r} gives no {what}; leave that out, or use another run")
+
+
+def check_evidence(model: FITClassifier) -> None:
+    """Raise FitError if the head of a model does not say how much each latent weighs."""
+    if not gives_evidence(model.head):
+        raise FitError(
+            f"the output head {model.config.output_head!r} returns no weights of latents, so there is no heat map; "
+            "leave --heatmap out, or use another run"
+        )
