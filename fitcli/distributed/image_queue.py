@@ -267,10 +267,11 @@ def open_queue(device: str, timeout: float = TIMEOUT, group_parallel: int = 1) -
 @contextmanager
 def _sharing_each_image(own: World, device: str, timeout: float, group_parallel: int) -> Iterator[ImageQueue]:
     if own.size > group_parallel:
-        raise FitError(
+        error = FitError(
             f"--group-parallel {group_parallel}: a command over images shares each of them between all processes of "
             f"the job, and there are {own.size}; give --group-parallel {own.size}, or start {group_parallel} processes"
         )
+        raise error if own.is_first else SystemExit(1)
     with processes(device, group_parallel, timeout) as world:
         yield (queue := ImageQueue(world, shares_images=True))
         if world.is_first:

@@ -89,7 +89,7 @@ def share_pass(
 
 
 @torch.inference_mode()
-def help_with_passes(team: World, checkpoint: Checkpoint[EncodingModel], runtime: Runtime) -> None:
+def help_with_passes(team: World, checkpoint: Checkpoint[Any], runtime: Runtime) -> None:
     """Compute shares of the passes that the first process begins, until it ends the job.
 
     Call it on all processes with the same run: it compares their weights, and returns at once on the first one.
