@@ -56,7 +56,7 @@ def main() -> None:
         share = read(shares)[..., number].astype(np.float32) / 255
         colored = np.asarray(Image.open(classes).convert("RGB"))
     pixels = read(given.image)
-    panels = [pixels, heat(pixels.mean(axis=-1, keepdims=True, dtype=np.float32), share), colored]
+    panels = [pixels, heat(pixels.mean(axis=-1, keepdims=True).astype(np.float32), share), colored]
     picture = Image.new("RGB", (len(panels) * (PANEL + GAP) - GAP, PANEL), "white")
     for place, each in enumerate(panels):
         picture.paste(panel(each), (place * (PANEL + GAP), 0))

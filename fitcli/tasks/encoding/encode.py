@@ -101,6 +101,11 @@ class EncodingPass:
     reads: TokenStore | None
     team: World | None = None
 
+    @property
+    def encoder(self) -> GroupEncoder:
+        """The model and the image."""
+        return GroupEncoder(checkpoint=self.checkpoint, image=self.image, runtime=self.runtime, grid=self.grid)
+
     def run(self, advance: Callable[[float], None], take_tokens: Sink | None = None) -> Tensor:
         """Encode the image.
 
@@ -145,7 +150,7 @@ class EncodingPass:
             journal=self.state,
         )
         outputs = PassOutputs(tokens=take_tokens, reads=None if self.reads is None else self.reads.put)
-        encoder = GroupEncoder(checkpoint=self.checkpoint, image=self.image, runtime=self.runtime, grid=self.grid)
+        encoder = self.encoder
         if self.team is None:
             latents = encoder.encode(self.places, self.groups, how, outputs)
         else:

@@ -11,7 +11,7 @@ from fitcli.images.base import ImageReader
 from fitcli.patches.cutting import normalize, read_patches, statistics
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.weights import Checkpoint
-from fitcli.streaming.sweeps import PassOutputs, Streaming
+from fitcli.streaming.sweeps import Load, PassOutputs, Streaming
 from fitcli.tasks.encoding.stream import stream_encoder
 from models.dense import FITDense
 from models.encoder import FITClassifier
@@ -46,19 +46,21 @@ class GroupEncoder:
             how: Settings of the pass.
             outputs: What else the pass computes.
         """
-        preprocessing, info = self.checkpoint.config.preprocessing, self.image.info
-        mean, std = statistics(preprocessing, self.runtime.device)
-
-        def read(part: slice) -> Tensor:
-            # Patches stay in the dtype of the training images: bytes are smaller to copy than floats.
-            return read_patches(self.image, self.grid, places[part], lambda p: preprocessing.convert(p, info))
-
+        mean, std = statistics(self.checkpoint.config.preprocessing, self.runtime.device)
         with self.runtime.autocast():
             return stream_encoder(
                 self.checkpoint.model.encoder,
                 groups,
-                read,
+                self.reading(places),
                 how,
                 outputs,
                 lambda patches: normalize(patches, mean, std),
             )
+
+    def reading(self, places: list[tuple[int, int]]) -> Load:
+        """Return what reads the patches [part n p] of groups, in the dtype of the training images.
+
+        Bytes are smaller to copy than floats.
+        """
+        preprocessing, info = self.checkpoint.config.preprocessing, self.image.info
+        return lambda part: read_patches(self.image, self.grid, places[part], lambda p: preprocessing.convert(p, info))
