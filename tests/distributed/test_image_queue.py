@@ -218,7 +218,7 @@ def numbers(document: Any) -> list[Any]:
     """The values of a document in order, without those that differ from run to run."""
     if isinstance(document, dict):
         return [
-            each for key, value in document.items() if key not in ("seconds", "peak_bytes", "memory", "out", "heatmap")
+            each for key, value in document.items() if key not in ("seconds", "peak_bytes", "memory", "out", "heatmaps")
             for each in (key, *numbers(value))
         ]  # fmt: skip
     return [each for value in document for each in numbers(value)] if isinstance(document, list) else [document]
