@@ -53,7 +53,7 @@ def main() -> None:
         shares, classes = Path(folder) / "shares.tif", Path(folder) / "map.png"
         segment([str(given.image)], given.checkpoint, classes, probabilities=shares)
         number = load_config(given.checkpoint).classes.index(given.name)
-        share = read(shares)[..., number].astype(np.float32) / 255
+        share = read(shares)[..., number].astype(np.float32) / np.float32(255)
         colored = np.asarray(Image.open(classes).convert("RGB"))
     pixels = read(given.image)
     panels = [pixels, heat(pixels.mean(axis=-1, keepdims=True).astype(np.float32), share), colored]
