@@ -60,6 +60,11 @@ class SharedImages:
             ]
         )
 
+    def only_image(self, gathered: Tensor) -> Tensor:
+        """Return the latents of the only image without padding: [1 (ranks t) d] -> [1 u d]."""
+        (own,) = self.keys
+        return own.select(gathered[:, None])[:, 0]
+
 
 @dataclass(frozen=True, slots=True)
 class Present:

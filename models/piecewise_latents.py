@@ -14,10 +14,10 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from models.causal_strips import CausalStrips
-from models.groups import Groups
+from models.groups import Gather, Groups
 from models.heads import Head
-from models.images import Visible, attend
-from models.layers import CrossAttentionLayer, SelfAttention, SelfAttentionLayer
+from models.images import SharedImages, Visible, attend
+from models.layers import CrossAttentionLayer, SelfAttention, SelfAttentionLayer, to_autocast_dtype
 from models.pooling import AttentionPool, Pooled
 
 PIECE = 8192
@@ -95,15 +95,28 @@ def pieces(count: int, piece: int) -> list[slice]:
 
 
 def _self_attention(
-    layer: SelfAttentionLayer, x: Tensor, piece: int, mask: Visible = None, causal: bool = False
+    layer: SelfAttentionLayer,
+    x: Tensor,
+    piece: int,
+    mask: Visible = None,
+    causal: bool = False,
+    gather: Gather | None = None,
 ) -> None:
-    """Add the self-attention of a layer to x [b t width], in place."""
+    """Add the self-attention of a layer to x [b t width], in place; see `SelfAttentionLayer.forward`."""
     if layer.attention is None or layer.norm is None:
         return
     assert not causal, "latents have no causal order within a group"
     attention = layer.attention
     parts = pieces(x.shape[1], mask.whole_groups(piece) if isinstance(mask, CausalStrips) else piece)
-    key, value = _keys_and_values(attention, layer.norm, x, parts)
+    if gather is None:
+        key, value = _keys_and_values(attention, layer.norm, x, parts)
+    else:
+        whole = gather(to_autocast_dtype(layer.norm(x)))
+        if isinstance(mask, SharedImages):
+            assert mask.strips is None, "latents that several ranks share have no order in a pass in pieces"
+            whole, mask = mask.only_image(whole), None
+        key, value = _keys_and_values(attention, lambda normal: normal, whole, pieces(whole.shape[1], piece))
+        del whole
     inner = key.shape[1] * key.shape[-1]
     weight, bias = attention.query_key_value.weight[:inner], attention.query_key_value.bias[:inner]
     for part in parts:

@@ -69,7 +69,7 @@ def child(part: str, image: str, run: str, precision: str, device: str) -> None:
         else:
             with encoding(checkpoint, chosen, runtime, EncodingSettings(), purpose="decode") as job:
                 handfuls = Streaming(handful=job.plan.handful).slices(len(job.places))
-                for _ in prefetch(job._read, handfuls):
+                for _ in prefetch(job.encoder.reading(job.places), handfuls):
                     pass
         print(json.dumps({"seconds": time.perf_counter() - began, "precision": runtime.precision}))
 

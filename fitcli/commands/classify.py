@@ -59,7 +59,7 @@ def classify(
     paths = matching_paths(images)
     with options.connect() as queue:
         check_csv(csv, paths)
-        run = options.open(checkpoint, CLASSIFY)
+        run = options.open(queue, checkpoint, CLASSIFY)
         config = run.model.config
         shown = choose_heatmaps(config.class_targets, heatmap_target, heatmap_class)
         heatmaps = plan_heatmaps(paths, heatmap, shown)

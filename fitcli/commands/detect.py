@@ -50,7 +50,7 @@ def detect(
     paths = matching_paths(images)
     with options.connect() as queue:
         planned = plan_object_files(paths, out, overlay, threshold, pixels)
-        run = options.open(checkpoint, DETECT)
+        run = options.open(queue, checkpoint, DETECT)
         model = run.model.chosen(answer_choices(one_per_place))
         done = list(detect_files(queue, model, paths, planned, run.runtime, run.settings, out))
     if not queue.world.is_first:

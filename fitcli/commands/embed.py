@@ -32,7 +32,7 @@ def embed(
 
     paths = matching_paths(images)
     with options.connect() as queue:
-        run = options.open(checkpoint, CLASSIFY)
+        run = options.open(queue, checkpoint, CLASSIFY)
         done = list(embed_files(queue, run.model, paths, out, run.runtime, run.settings, patches))
     if not queue.world.is_first:
         return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
@@ -20,6 +20,7 @@ from fitcli.commands.options import (
     Compile,
     DeviceName,
     FocalPlane,
+    GroupParallel,
     InferencePrecisionName,
     Memory,
     Mpp,
@@ -34,6 +35,7 @@ from fitcli.commands.options import (
     reading_choice,
 )
 from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
+from fitcli.errors import FitError
 from fitcli.tasks.shared_options import BACKGROUND_THRESHOLD
 
 if TYPE_CHECKING:
@@ -87,13 +89,14 @@ class ScoringOptions:
     precision: PrecisionName = "auto"
     compile: Compile = False
     timeout: Timeout = TIMEOUT_MINUTES
+    group_parallel: GroupParallel = 1
 
     def connect(self) -> AbstractContextManager[ImageQueue]:
         """Refuse impossible options, and return the context of the processes that share the images."""
         from fitcli.distributed.image_queue import open_queue
 
         self.settings()
-        return open_queue(self.device, 60 * self.timeout)
+        return open_queue(self.device, 60 * self.timeout, self.group_parallel)
 
     def runtime(self) -> Runtime:
         """Return the device and the precision, see `choose_runtime`."""
@@ -130,17 +133,40 @@ class ExactPassOptions(ScoringOptions):
 
     state: StateFolder = None
 
-    def open(self, checkpoint: Path, task: Task[M]) -> OpenedRun[M]:
-        """Load a run of a task. Call it within `connect`.
+    def connect(self) -> AbstractContextManager[ImageQueue]:
+        """Refuse impossible options, and return the context of the processes that share the images or each image.
+
+        Raises:
+            FitError: Two options exclude each other.
+        """
+        if self.state is not None and self.group_parallel > 1:
+            raise FitError(
+                "--state keeps the unfinished work of one process; leave it out with --group-parallel, or let the "
+                "processes share the images instead"
+            )
+        return super(ExactPassOptions, self).connect()
+
+    def open(self, queue: ImageQueue, checkpoint: Path, task: Task[M]) -> OpenedRun[M]:
+        """Load a run of a task. If the processes share each image, all but the first one help with its passes here.
+
+        Args:
+            queue: The processes, of `connect`.
+            checkpoint: Run folder.
+            task: The task.
 
         Raises:
             CheckpointError: The folder holds no run of the task.
             DeviceError: The device cannot be used.
         """
+        from fitcli.tasks.encoding.shared_pass import help_with_passes
         from fitcli.tasks.load import load_run
 
         runtime = self.runtime()
-        return OpenedRun(load_run(checkpoint, runtime, task), runtime, self.settings(self.state))
+        model, settings = load_run(checkpoint, runtime, task), self.settings(self.state)
+        if queue.shares_images:
+            help_with_passes(queue.world, model, runtime)
+            settings = replace(settings, team=queue.world)
+        return OpenedRun(model, runtime, settings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

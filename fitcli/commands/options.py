@@ -175,6 +175,16 @@ CompileIfItPays = Annotated[
     ),
 ]
 Timeout = Annotated[float, timeout_option()]
+GroupParallel = Annotated[
+    int,
+    typer.Option(
+        "--group-parallel",
+        min=1,
+        metavar="N",
+        help="Processes per image, with torchrun: all of the job.",
+        show_default=False,
+    ),
+]
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, zarr folders or glob patterns.")]
 CheckpointFolder = Annotated[Path, typer.Option("--checkpoint", help="Run folder of `fit train`.", metavar="RUN")]
 Memory = Annotated[int | None, memory_option()]

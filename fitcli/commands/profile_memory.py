@@ -74,7 +74,7 @@ def profile_memory(
     if group_parallel > 1:
         modes = ["train"]
         if mode == "infer":
-            raise FitError("--group-parallel is of training: inference takes one device, whatever the image")
+            raise FitError("--group-parallel is of training: in inference each process plans as if it were alone")
     sizes = [size for sizes in res or [[6400]] for size in sizes]
     if plot is not None:
         check_plot(plot)

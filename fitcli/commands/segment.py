@@ -67,7 +67,7 @@ def segment(
     paths = matching_paths(images)
     with options.connect() as queue:
         planned = plan_files(paths, out, probabilities, polygons, min_area, pixels)
-        run = options.open(checkpoint, SEGMENT)
+        run = options.open(queue, checkpoint, SEGMENT)
         done = list(segment_files(queue, run.model, paths, planned, run.runtime, run.settings, out))
     if not queue.world.is_first:
         return

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from fitcli import console
 from fitcli.device.runtime import claim_device
 from fitcli.distributed.heartbeat import working_alone
-from fitcli.distributed.process_group import TIMEOUT, connected_store, read_world
+from fitcli.distributed.process_group import TIMEOUT, connected_store, processes, read_world
 from fitcli.distributed.world import ALONE, World
 from fitcli.errors import FitError
 
@@ -105,12 +105,14 @@ class ImageQueue:
         store: The key-value store of the processes; None if there is only one.
         complete: Journals of which every image is finished; `close` deletes them.
         tallies: Number of images, and, without a store, numbers of events of this process by name.
+        shares_images: Whether the processes share each image: the first one takes all, and the others help.
     """
 
     world: World = ALONE
     store: ResultStore | None = None
     complete: list[ResultJournal] = field(default_factory=list)
     tallies: Counter[str] = field(default_factory=Counter)
+    shares_images: bool = False
 
     @property
     def count(self) -> int:
@@ -156,6 +158,9 @@ class ImageQueue:
         Raises:
             FitError: `do` raised it on one of the processes.
         """
+        if self.shares_images and not self.world.is_first:
+            # This process has helped the first one with its images.
+            return
         failed, self.tallies[IMAGES] = False, count
         for result in self._alone(count, do, journal) if self.store is None else self._shared(count, do, journal):
             failed |= result is None
@@ -219,7 +224,7 @@ class ImageQueue:
 
 
 @contextmanager
-def open_queue(device: str, timeout: float = TIMEOUT) -> Iterator[ImageQueue]:
+def open_queue(device: str, timeout: float = TIMEOUT, group_parallel: int = 1) -> Iterator[ImageQueue]:
     """Connect the processes that torchrun started and give each its own CUDA device.
 
     Without torchrun there is one process. The first process prints the messages of all. Leave the context after all
@@ -228,12 +233,17 @@ def open_queue(device: str, timeout: float = TIMEOUT) -> Iterator[ImageQueue]:
     Args:
         device: The device as the user names it, see `choose_runtime`.
         timeout: Seconds without a sign of life after which a process counts as lost; 0 to wait for ever.
+        group_parallel: Number of processes that share each image: 1, or all.
 
     Raises:
         DeviceError: There are more processes than devices.
-        FitError: The processes cannot connect.
+        FitError: The processes cannot connect, or only some of them would share an image.
     """
     own = read_world()
+    if group_parallel > 1:
+        with _sharing_each_image(own, device, timeout, group_parallel) as queue:
+            yield queue
+        return
     if own.size == 1:
         yield (queue := ImageQueue(own))
         queue.close()
@@ -252,3 +262,18 @@ def open_queue(device: str, timeout: float = TIMEOUT) -> Iterator[ImageQueue]:
             if own.is_first:
                 raise
             raise SystemExit(130) from stop
+
+
+@contextmanager
+def _sharing_each_image(own: World, device: str, timeout: float, group_parallel: int) -> Iterator[ImageQueue]:
+    if own.size > group_parallel:
+        error = FitError(
+            f"--group-parallel {group_parallel}: a command over images shares each of them between all processes of "
+            f"the job, and there are {own.size}; give --group-parallel {own.size}, or start {group_parallel} processes"
+        )
+        raise error if own.is_first else SystemExit(1)
+    with processes(device, group_parallel, timeout) as world:
+        yield (queue := ImageQueue(world, shares_images=True))
+        if world.is_first:
+            world.broadcast(None)
+        queue.close()

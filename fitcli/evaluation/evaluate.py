@@ -24,8 +24,10 @@ from fitcli.memory.retry import one_line
 from fitcli.runs.finite_output import NonFiniteOutput, check_finite_numbers
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.encoding.encode import EncodingSettings
+from fitcli.tasks.encoding.group_encoder import EncodingModel
 from fitcli.tasks.encoding.image_opener import ImageOpener
 from fitcli.tasks.encoding.result_journal import open_result_journal
+from fitcli.tasks.encoding.shared_pass import help_with_passes
 from fitcli.tasks.evaluation_result import Evaluation, Split
 from fitcli.tasks.load import load_config, load_run
 from fitcli.tasks.registry import find_task
@@ -76,6 +78,11 @@ def evaluate(
     refuse_replacing(samples, output, report)
     trained_on = compare_with_training(folder, dataset, samples, split)
     checkpoint: Checkpoint[Any] = load_run(folder, runtime).chosen(choices)
+    if queue.shares_images:
+        if not isinstance(checkpoint.model, EncodingModel):
+            raise FitError(f"--group-parallel: a run of --task {config.task} has no passes to share; leave it out")
+        help_with_passes(queue.world, checkpoint, runtime)
+        settings = replace(settings, team=queue.world)
     quality_job = None
     if quality is not None and queue.world.is_first:
         opener = ImageOpener(queue, config.preprocessing, settings.read_as, answers=False)

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from fitcli.images.georeference import GeoReference
 from fitcli.images.ngff_transform import NgffTransform
 from fitcli.images.plane_choice import EVERYTHING, PlaneChoice
 from fitcli.images.window import Window
+
+if TYPE_CHECKING:
+    from fitcli.images.read_as import ReadAs
 
 Pixels = NDArray[Any]
 """Array [height, width, channels], channels last, in the dtype of the file."""
@@ -127,12 +130,15 @@ class ImageReader(ABC):
         info: Its description.
         decoding_bytes: Bytes that decoding takes, pixels included, if the image can only be decoded whole; otherwise 0.
         choice: Image and planes that were chosen of the file.
+        opened_as: Path with its choice, and what is read of it, with which another process opens the same image; None
+            for an image that is no file.
     """
 
     path: Path
     info: ImageInfo
     decoding_bytes: int = 0
     choice: PlaneChoice = EVERYTHING
+    opened_as: tuple[str, ReadAs] | None = None
 
     @abstractmethod
     def read(self, window: Window, level: int = 0) -> Pixels:

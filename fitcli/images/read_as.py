@@ -107,6 +107,12 @@ def open_as(path: str | Path, how: ReadAs = AS_STORED, *, indices: bool = False,
             `how`.
         ImageError: The image cannot be opened.
     """
+    image = _opened(path, how, indices, lenient)
+    image.opened_as = (str(path), how)
+    return image
+
+
+def _opened(path: str | Path, how: ReadAs, indices: bool, lenient: bool) -> ImageReader:
     stored, choices = split_choice(path)
     try:
         how = how.with_text(choices) if choices else how

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -75,6 +75,8 @@ class Streaming:
         journal: Records the progress; None if the pass need not be resumable.
         ahead: Number of handfuls that another thread reads while one is computed; with 0, no thread is started.
         piece: Number of latents that `mix` processes at once.
+        together: Runs the part of a pass between two exchanges of latents. With other processes, its failure on one of
+            them ends the pass on all, because the others would wait for ever.
     """
 
     handful: int
@@ -83,6 +85,7 @@ class Streaming:
     journal: Journal | None = None
     ahead: int = AHEAD
     piece: int = PIECE
+    together: Callable[[Callable[[], Any]], Any] = lambda act: act()
 
     def open_store(self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> TokenStore:
         """Open a store for the tokens [g n c] between sweeps, which `device` computes."""
@@ -141,7 +144,7 @@ def stream_trunk(
 
     Args:
         trunk: The trunk, in eval mode.
-        groups: All groups of one image, on the host.
+        groups: All groups of one image, or the share of this process, on the host.
         source: Source of the tokens.
         latents: Latents [g m d] before the first segment, on the device of the trunk.
         streaming: Settings of the pass.
@@ -158,7 +161,8 @@ def stream_trunk(
     if groups.images != 1:
         raise ValueError(f"a streamed pass takes the groups of one image, not of {groups.images}")
     with ExitStack() as stack:
-        sweeps = _Sweeps(trunk, groups, source, streaming, outputs, latents, stack)
+        prepare = partial(_Sweeps, trunk, groups, source, streaming, outputs, latents.dtype, latents.device, stack)
+        sweeps: _Sweeps = streaming.together(prepare)
         whole = groups_on_device(groups, latents.device)
         position = streaming.journal.resume() if streaming.journal is not None else None
         position = position or Position(0, 0, latents, torch.empty_like(latents))
@@ -166,7 +170,8 @@ def stream_trunk(
         streaming.advance(position.segment * len(groups.number) + position.groups)
         while position.segment < sweeps.count:
             mix, number = sweeps.segments[position.segment].mix, position.segment + 1
-            values = sweeps.run(position, trunk.readable(position.latents, whole))
+            readable = trunk.readable(position.latents, whole)
+            values: Tensor = streaming.together(partial(sweeps.run, position, readable))
             # Free the latents from before the sweep, so that they take no memory during `mix`.
             del position
             if mix is not None and (number < sweeps.count or outputs.latents):
@@ -186,15 +191,16 @@ class _Sweeps:
         source: TokenSource,
         streaming: Streaming,
         outputs: PassOutputs,
-        latents: Tensor,
+        dtype: torch.dtype,
+        device: torch.device,
         stack: ExitStack,
     ) -> None:
         self.segments = cast("list[Segment]", list(trunk.segments))
         self._causal, self._groups, self._source = trunk.causal_tokens, groups, source
-        self._streaming, self._outputs, self._device = streaming, outputs, latents.device
+        self._streaming, self._outputs, self._device = streaming, outputs, device
         # Only the tokens need the local layers after the last `mix`.
         self.count = len(self.segments) - (self.segments[-1].mix is None and outputs.tokens is None)
-        self._stores = self._open_stores(latents.dtype, stack)
+        self._stores = self._open_stores(dtype, stack)
         self._copies = DeviceCopies(self._device) if self._device.type == "cuda" else None
 
     def run(self, position: Position, readable: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from fitcli.images.open import create_image, open_image
 from fitcli.images.window import Window
 from fitcli.tasks.classify import classify_files
 from fitcli.tasks.classify.legend import legend_size
-from fitcli.tasks.encoding import encode
+from fitcli.tasks.encoding import group_encoder
 
 Fit = Callable[..., Result]
 
@@ -91,7 +91,7 @@ def test_an_image_that_does_not_fit_among_others_that_do(
     fit: Fit, trained: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory runs out in both passes over the second image."""
-    passes, real = list[int](), encode.stream_encoder
+    passes, real = list[int](), group_encoder.stream_encoder
 
     def limited(*arguments: Any) -> Any:
         passes.append(1)
@@ -99,7 +99,7 @@ def test_an_image_that_does_not_fit_among_others_that_do(
             raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
         return real(*arguments)
 
-    monkeypatch.setattr(encode, "stream_encoder", limited)
+    monkeypatch.setattr(group_encoder, "stream_encoder", limited)
     result = classify(fit, trained, images / "sky.tif", images / "sky.tif", images / "brick.png", "--json")
     assert result.exit_code == 1
     assert [Path(one["path"]).name for one in json.loads(result.stdout)] == ["sky.tif", "brick.png"]

@@ -17,7 +17,7 @@ from fitcli.images.read_as import ReadAs
 
 SHARED = (
     "--mpp", "--level", "--skip-background", "--background-threshold", "--memory", "--device", "--compile",
-    "--timeout",
+    "--timeout", "--group-parallel",
 )  # fmt: skip
 
 
@@ -44,6 +44,8 @@ def test_options_become_settings() -> None:
 def test_impossible_options_are_refused_before_processes_connect() -> None:
     with pytest.raises(FitError, match="give one of them"):
         PassOptions(level=1, mpp=0.5).connect()
+    with pytest.raises(FitError, match="--state keeps the unfinished work of one process"):
+        PassOptions(state=Path("state"), group_parallel=2).connect()
 
 
 def show(results: list[Any], as_json: bool) -> None:

@@ -12,7 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import zarr
+from PIL import Image
 from support.pictures import colored, save
 from support.processes import NEEDS_PROC, stop_until_noticed
 from torch.distributed import HashStore
@@ -209,6 +212,61 @@ def test_two_processes_evaluate_as_one(fit: Fit, trained: Path, dataset: Path, t
     assert both.returncode == 0, both.stderr
     assert json.loads(both.stdout) == json.loads(alone.stdout)
     assert list(tmp_path.iterdir()) == [tmp_path / "lines.csv"]
+
+
+def numbers(document: Any) -> list[Any]:
+    """The values of a document in order, without those that differ from run to run."""
+    if isinstance(document, dict):
+        return [
+            each for key, value in document.items() if key not in ("seconds", "peak_bytes", "memory", "out", "heatmaps")
+            for each in (key, *numbers(value))
+        ]  # fmt: skip
+    return [each for value in document for each in numbers(value)] if isinstance(document, list) else [document]
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("classify", ["IMAGES/*.tif", "--json", "--heatmap", "OUT"]),
+        ("embed", ["IMAGES/*.tif", "--json", "--patches", "--out", "OUT"]),
+        ("evaluate", ["DATA", "--split", "all", "--json"]),
+    ],
+)
+def test_two_processes_share_each_image(
+    fit: Fit, trained: Path, images: Path, dataset: Path, tmp_path: Path, command: str, options: list[str]
+) -> None:
+    """The first process reports the broken image and goes on; its answers are those of one process but for rounding."""
+
+    def arguments(out: Path) -> list[str]:
+        places = {"IMAGES": images, "DATA": dataset, "OUT": out}
+        given = [Path(str(text)).parts for text in options]
+        named = [os.path.join(str(places.get(first, first)), *rest) for first, *rest in given]
+        return [command, *named, "--checkpoint", str(trained), "--device", "cpu", "--precision", "fp32"]
+
+    alone = fit(*arguments(tmp_path / "alone"))
+    both = torchrun(2, PLAIN, *arguments(tmp_path / "both"), "--group-parallel", 2)
+    assert both.returncode == alone.exit_code, both.stderr
+    assert both.stderr.count("5-broken.tif") == (command != "evaluate")
+    pairs = zip(numbers(json.loads(both.stdout)), numbers(json.loads(alone.stdout)), strict=True)
+    assert all(one == (pytest.approx(other, abs=1e-4) if isinstance(other, float) else other) for one, other in pairs)
+    for file in sorted((tmp_path / "alone").rglob("*.png")):
+        with Image.open(file) as one, Image.open(tmp_path / "both" / file.relative_to(tmp_path / "alone")) as other:
+            assert np.abs(np.asarray(one, float) - np.asarray(other, float)).max() <= 3
+    for store in sorted((tmp_path / "alone").glob("*.zarr")):
+        for name in ("latents", "patches", "coordinates"):
+            values = [
+                zarr.open(str(folder / store.name))[name][:] for folder in (tmp_path / "alone", tmp_path / "both")
+            ]
+            assert np.abs(values[0] - values[1]).max() < 1e-3
+
+
+@pytest.mark.distributed
+def test_processes_that_cannot_share_an_image_say_so(trained: Path, images: Path) -> None:
+    command = ["classify", images / "0.tif", "--checkpoint", trained, "--device", "cpu", "--group-parallel", 2]
+    several = torchrun(4, PLAIN, *command)
+    assert several.returncode == 1
+    assert several.stderr.count("error: --group-parallel 2: a command over images shares each of them between all") == 1
 
 
 @pytest.mark.distributed

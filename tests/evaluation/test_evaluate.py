@@ -15,7 +15,7 @@ from fitcli.device.runtime import choose_runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import DataError, FitError
 from fitcli.evaluation.evaluate import evaluate
-from fitcli.tasks.encoding import encode
+from fitcli.tasks.encoding import encode, group_encoder
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.evaluation_result import Evaluation, Split
 
@@ -53,7 +53,7 @@ def test_bad_images_are_counted_and_the_others_scored(
 def test_an_image_that_does_not_fit_is_named_and_the_others_scored(
     dataset: Path, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passes, real = list[int](), encode.stream_encoder
+    passes, real = list[int](), group_encoder.stream_encoder
 
     def limited(*arguments: Any) -> Any:
         passes.append(1)
@@ -61,7 +61,7 @@ def test_an_image_that_does_not_fit_is_named_and_the_others_scored(
             raise torch.OutOfMemoryError("CUDA out of memory.\nMore.")
         return real(*arguments)
 
-    monkeypatch.setattr(encode, "stream_encoder", limited)
+    monkeypatch.setattr(group_encoder, "stream_encoder", limited)
     monkeypatch.setattr(encode, "with_less", partial(always_halved, encode.with_less))
     result = score(dataset, trained, "all")
     assert (result.images, result.failed) == (11, 1), "the fifth image went through with half the handful"

@@ -6,9 +6,11 @@ import pytest
 import torch
 from support.batches import CONFIGS, live
 from support.operations import Operations
+from support.ranks import run_on_all
 from torch import Tensor, nn
 
-from models.groups import Groups
+from models.groups import Gather, Groups
+from models.images import Present, SharedImages
 from models.layers import CrossAttentionLayer, SelfAttentionLayer
 from models.masks import group_causal_mask
 from models.piecewise_latents import apply_piecewise, normalize_piecewise, pool_piecewise
@@ -34,6 +36,26 @@ def test_self_attention_in_pieces_is_the_same(mask: str) -> None:
     result = apply_piecewise(layer, x, MASKS[mask], piece=PIECE)
     assert result is x
     torch.testing.assert_close(result, expected)
+
+
+@pytest.mark.parametrize("lengths", [(7, 7), (7, 5), (7, 0)])
+@torch.no_grad()
+def test_ranks_that_share_the_latents_attend_to_all_of_them(lengths: tuple[int, ...]) -> None:
+    """In pieces and at once; the parts of the ranks are padded to the longest."""
+    layer, x = SelfAttentionLayer(WIDTH, heads=3, ratio=2).double(), random(1, sum(lengths), WIDTH)
+    expected = torch.split(layer(x), list(lengths), dim=1)
+    parts = [nn.functional.pad(part, (0, 0, 0, 7 - part.shape[1])) for part in torch.split(x, list(lengths), dim=1)]
+
+    def work(rank: int, gather: Gather) -> list[Tensor]:
+        visible = None if len(set(lengths)) == 1 else SharedImages((Present.of(lengths, rank),))
+        arguments = (parts[rank].clone(), visible, False, lambda values: gather(values).transpose(0, 1).flatten(1, 2))
+        with torch.no_grad():
+            return [apply_piecewise(layer, *arguments, piece=piece) for piece in (100, PIECE)]
+
+    results, _ = run_on_all(len(lengths), work)
+    for part, results_of_rank in zip(expected, results, strict=True):
+        for result in results_of_rank:
+            torch.testing.assert_close(result[:, : part.shape[1]], part)
 
 
 @torch.no_grad()

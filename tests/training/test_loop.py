@@ -267,7 +267,7 @@ def validations(run: TrainingRun) -> list[ValidationReport]:
 def fail_validations(monkeypatch: pytest.MonkeyPatch, task: str, which: set[int]) -> list[int]:
     """Let memory run out at the end of some passes of validation, counted from 1; return the list of calls to come."""
     shared = task in WHOLE
-    place, function = ("encoding.encode", "stream_encoder") if shared else (f"{task}.objective", "group_losses")
+    place, function = ("encoding.group_encoder", "stream_encoder") if shared else (f"{task}.objective", "group_losses")
     module, calls = importlib.import_module(f"fitcli.tasks.{place}"), list[int]()
     real = getattr(module, function)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fitcli import __version__, console
 from fitcli.device.runtime import Runtime
+from fitcli.distributed.world import World
 from fitcli.errors import ImageError
 from fitcli.files.names import short_enough
 from fitcli.images.base import ImageReader
@@ -26,7 +27,7 @@ from fitcli.memory.retry import RestartableProgress, one_line, with_less
 from fitcli.memory.samples import SamplePass
 from fitcli.memory.size_checks import check_groups
 from fitcli.patches.background import almost_all_left_out, foreground
-from fitcli.patches.cutting import groups_of, normalize, read_patches, statistics
+from fitcli.patches.cutting import groups_of
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.config import RunConfig
 from fitcli.runs.finite_output import check_finite_groups
@@ -34,15 +35,11 @@ from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.streaming.journal import FolderJournal
 from fitcli.streaming.sweeps import PassOutputs, Sink, Streaming
 from fitcli.streaming.token_store import TokenStore, open_store
+from fitcli.tasks.encoding.group_encoder import EncodingModel, GroupEncoder
 from fitcli.tasks.encoding.memory_plan import encoding_work, plan_encoding
 from fitcli.tasks.encoding.sample_pass import ENCODING
-from fitcli.tasks.encoding.stream import stream_encoder
-from models.dense import FITDense
-from models.encoder import FITClassifier
+from fitcli.tasks.encoding.shared_pass import can_share, share_pass
 from models.groups import Groups
-
-EncodingModel = FITClassifier | FITDense
-"""A model with an encoder, `model.encoder`."""
 
 Background = float | None | Literal["as trained"]
 """Share of the pixel range below which groups are left out; None to keep all groups; "as trained" for the threshold of
@@ -61,6 +58,7 @@ class EncodingSettings:
         read_as: Part of each image file that is read; None for that of training.
         plans: Plans so far, which later passes of the same work take; None to plan each pass by the memory that is free
             then.
+        team: The processes that share each image, which wait in `help_with_passes`; None if this one works alone.
     """
 
     background: Background = "as trained"
@@ -68,6 +66,7 @@ class EncodingSettings:
     state: Path | None = None
     read_as: ReadAs | None = None
     plans: dict[Work, MemoryPlan] | None = None
+    team: World | None = None
 
     def threshold(self, config: RunConfig) -> float | None:
         """Return the background threshold for a model: a share of the pixel range; None to keep all groups."""
@@ -88,6 +87,7 @@ class EncodingPass:
         plan: Execution of the pass.
         state: Journal that lets another process continue the pass; None to keep no state.
         reads: Store for the attention weights [g m n] of the last `read`; None if they are not needed.
+        team: The processes that share the pass; None if this one runs it alone.
     """
 
     checkpoint: Checkpoint[EncodingModel]
@@ -99,6 +99,12 @@ class EncodingPass:
     plan: MemoryPlan
     state: FolderJournal | None
     reads: TokenStore | None
+    team: World | None = None
+
+    @property
+    def encoder(self) -> GroupEncoder:
+        """The model and the image."""
+        return GroupEncoder(checkpoint=self.checkpoint, image=self.image, runtime=self.runtime, grid=self.grid)
 
     def run(self, advance: Callable[[float], None], take_tokens: Sink | None = None) -> Tensor:
         """Encode the image.
@@ -135,8 +141,8 @@ class EncodingPass:
         return store
 
     def _encode(self, handful: int, advance: Callable[[float], None], take_tokens: Sink | None) -> Tensor:
-        model = self.checkpoint.model
-        work = len(self.places) * len(model.config.segments)
+        count = len(self.places) if self.team is None else -(-len(self.places) // self.team.size)
+        work = count * len(self.checkpoint.model.config.segments)
         how = Streaming(
             handful=handful,
             store=self.plan.store,
@@ -144,24 +150,14 @@ class EncodingPass:
             journal=self.state,
         )
         outputs = PassOutputs(tokens=take_tokens, reads=None if self.reads is None else self.reads.put)
-        mean, std = statistics(self.checkpoint.config.preprocessing, self.runtime.device)
-        with self.runtime.autocast():
-            latents = stream_encoder(
-                model.encoder,
-                self.groups,
-                self._read,
-                how,
-                outputs,
-                lambda patches: normalize(patches, mean, std),
-            )
+        encoder = self.encoder
+        if self.team is None:
+            latents = encoder.encode(self.places, self.groups, how, outputs)
+        else:
+            latents = share_pass(self.team, encoder, self.places, how, outputs)
         self.runtime.check_overflow(latents)
         check_finite_groups(self.checkpoint, latents, "latents", self.image.path)
         return latents
-
-    def _read(self, part: slice) -> Tensor:
-        """Read patches [part n p] in the dtype of the training images: bytes are smaller to copy than floats."""
-        preprocessing, info = self.checkpoint.config.preprocessing, self.image.info
-        return read_patches(self.image, self.grid, self.places[part], lambda p: preprocessing.convert(p, info))
 
 
 @contextmanager
@@ -224,6 +220,7 @@ def encoding(
             plan=plan,
             state=state,
             reads=_open_reads(checkpoint, len(places), plan, state, stack) if keep_reads else None,
+            team=settings.team if can_share(settings.team, image) else None,
         )
         if state is not None and settings.state is not None:
             state.remove()

@@ -24,7 +24,7 @@ from fitcli.runs.config import RunConfig
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming import journal
 from fitcli.tasks.classify.config import ClassifyDetails
-from fitcli.tasks.encoding import encode
+from fitcli.tasks.encoding import group_encoder
 from fitcli.tasks.encoding.embed_files import embed_image
 from fitcli.tasks.encoding.encode import EncodingSettings
 from models.build import build
@@ -58,7 +58,7 @@ def test_features_are_whole_if_memory_ran_out_in_the_first_pass(
     """The tokens of the first pass are written over by those of the second, in other handfuls."""
     monkeypatch.setitem(TOKENS, ("pass", "cpu"), 45)
     image, files, handfuls = ArrayReader(picture((50, 41))), [], list[int]()
-    real = encode.stream_encoder
+    real = group_encoder.stream_encoder
 
     def limited(*arguments: Any) -> torch.Tensor:
         handfuls.append(arguments[3].handful)
@@ -67,7 +67,7 @@ def test_features_are_whole_if_memory_ran_out_in_the_first_pass(
             raise MemoryError
         return latents
 
-    monkeypatch.setattr(encode, "stream_encoder", limited)
+    monkeypatch.setattr(group_encoder, "stream_encoder", limited)
     for name in ("whole", "again"):
         embed_image(checkpoint, image, tmp_path / f"{name}{suffix}", CPU, EncodingSettings(), keep_patches=True)
         files.append(load_features(tmp_path / f"{name}{suffix}")[0])

@@ -17,7 +17,7 @@ from fitcli.images.array_image import ArrayReader
 from fitcli.images.open import open_image
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.task import TASK as CLASSIFY
-from fitcli.tasks.encoding import encode
+from fitcli.tasks.encoding import encode, group_encoder
 from fitcli.tasks.encoding.encode import EncodingSettings, encoding, warn_of_background
 from fitcli.tasks.load import load_run
 from models.encoder import FITClassifier
@@ -125,7 +125,7 @@ def test_passes_of_the_same_work_are_planned_once(
 
 def fail_passes(monkeypatch: pytest.MonkeyPatch, which: set[int]) -> list[int]:
     """Let memory run out at the end of some passes, counted from 1; return the list of all handfuls to come."""
-    handfuls, real = list[int](), encode.stream_encoder
+    handfuls, real = list[int](), group_encoder.stream_encoder
 
     def limited(*arguments: Any) -> torch.Tensor:
         handfuls.append(arguments[3].handful)
@@ -134,7 +134,7 @@ def fail_passes(monkeypatch: pytest.MonkeyPatch, which: set[int]) -> list[int]:
             raise torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be reported later")
         return latents
 
-    monkeypatch.setattr(encode, "stream_encoder", limited)
+    monkeypatch.setattr(group_encoder, "stream_encoder", limited)
     return handfuls
 
 

@@ -24,7 +24,7 @@ from fitcli.runs.finite_output import NonFiniteOutput
 from fitcli.runs.weights import Checkpoint
 from fitcli.streaming import journal
 from fitcli.streaming.journal import FolderJournal
-from fitcli.tasks.encoding import encode
+from fitcli.tasks.encoding import group_encoder
 from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.segment.segment_files import with_probabilities
 from fitcli.tasks.segment.segment_image import most_probable, probability_bytes, segment_image
@@ -111,7 +111,7 @@ def test_memory_that_runs_out_gives_every_cell_once(
 ) -> None:
     """The pass starts again with half the handful, and in between some groups were taken."""
     monkeypatch.setitem(TOKENS, ("pass", "cpu"), 4 * GROUP**2)
-    pixels, real, calls = picture((60, 60)), encode.stream_encoder, list[int]()
+    pixels, real, calls = picture((60, 60)), group_encoder.stream_encoder, list[int]()
 
     def limited(*arguments: Any) -> torch.Tensor:
         handful, outputs = arguments[3].handful, arguments[4]
@@ -126,7 +126,7 @@ def test_memory_that_runs_out_gives_every_cell_once(
 
         return real(*arguments[:4], replace(outputs, tokens=first_ones), *arguments[5:])
 
-    monkeypatch.setattr(encode, "stream_encoder", limited)
+    monkeypatch.setattr(group_encoder, "stream_encoder", limited)
     taken: list[tuple[int, int]] = []
     parts: list[torch.Tensor] = []
 
@@ -137,7 +137,7 @@ def test_memory_that_runs_out_gives_every_cell_once(
     segment_image(model, ArrayReader(pixels), CPU, ALL, take)
     assert calls == [4, 2]
     assert taken == list(PatchGrid((60, 60), PATCH, GROUP).coordinates())
-    monkeypatch.setattr(encode, "stream_encoder", real)
+    monkeypatch.setattr(group_encoder, "stream_encoder", real)
     np.testing.assert_array_equal(
         found(model, ArrayReader(pixels), values=most_probable), expected(model, pixels)[..., 0]
     )
