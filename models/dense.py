@@ -37,7 +37,7 @@ class FITDense(nn.Module):
 
 def by_cell(values: Tensor, outputs: int) -> Tensor:
     """Return the values [... q*q*o] of patches by cell, [... q*q o]; cells are in row-major order in their patch."""
-    return values.unflatten(-1, (values.shape[-1] // outputs, outputs))
+    return rearrange(values, "... (cells outputs) -> ... cells outputs", outputs=outputs)
 
 
 def cell_map(values: Tensor, group: int, cells: int) -> Tensor:
