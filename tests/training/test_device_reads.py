@@ -91,7 +91,12 @@ def waits_of(run: TrainingRun, patch: pytest.MonkeyPatch) -> Waits:
     return waits
 
 
-BY_DEFAULT = {("several tasks", "plain"), ("diffusion", "stream"), ("autoregressive", "recompute")}
+BY_DEFAULT = {
+    ("several tasks", "plain"),
+    ("diffusion", "stream"),
+    ("autoregressive", "recompute"),
+    ("segment", "plain"),
+}
 CASES = [
     pytest.param(*case, marks=() if case[0] == "classify" or case in BY_DEFAULT else pytest.mark.slow)
     for case in itertools.product(TASKS, PLANS)

@@ -33,9 +33,11 @@ class SegmentationObjective(DenseObjective):
 
     Attributes:
         loss: Loss of the cells.
+        loss_on_host: The same with its weights on the host, for numbers that a step needs there without waiting.
     """
 
     loss: CellLoss
+    loss_on_host: CellLoss
 
     @property
     def targets(self) -> LabelReader:
@@ -54,7 +56,7 @@ class SegmentationObjective(DenseObjective):
         labels, mask = _labels(batch.on_host), batch.on_host.groups.mask
         classes = len(self.run.config.classes)
         counts = torch.bincount((labels if mask is None else labels[mask]).flatten(), minlength=256)
-        return float(self.loss.weighted(counts[:classes].double()).sum())
+        return float(self.loss_on_host.weighted(counts[:classes].double()).sum())
 
     def validate(self, checkpoint: Checkpoint[TaskModel]) -> Validation:
         """Segment whole images, with the code of `fit segment`. The mean IoU ranks models, then the loss."""
@@ -66,7 +68,7 @@ class SegmentationObjective(DenseObjective):
             run.bad_images,
             run.world,
             self.validation_settings,
-            self.loss._replace(weights=None if self.loss.weights is None else self.loss.weights.cpu()),
+            self.loss_on_host,
         )
         loss, (mean, each) = sums.loss / sums.weight, mean_iou(sums.confusion)
         accuracy = float(sums.confusion.trace() / sums.confusion.sum())
@@ -85,8 +87,10 @@ def segmentation_objective(run: TrainingRun) -> SegmentationObjective:
     mean, std = statistics(run.config.preprocessing, run.runtime.device)
     details, options = cast(SegmentDetails, run.config.details), cast(SegmentOptions, run.settings.options)
     equal = len(set(details.weights)) == 1
-    weights = None if equal else to_device(torch.tensor(details.weights), run.runtime.device)
-    return SegmentationObjective(mean=mean, std=std, loss=CellLoss(weights, options.focal), run=run)
+    loss_on_host = CellLoss(None if equal else torch.tensor(details.weights), options.focal)
+    weights = loss_on_host.weights
+    loss = loss_on_host._replace(weights=None if weights is None else to_device(weights, run.runtime.device))
+    return SegmentationObjective(mean=mean, std=std, loss=loss, loss_on_host=loss_on_host, run=run)
 
 
 def _labels(batch: Batch) -> Tensor:

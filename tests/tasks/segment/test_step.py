@@ -30,7 +30,9 @@ def objective_of(step: Step, weights: Tensor | None = None, **options: Any) -> S
     settings = SimpleNamespace(options=SegmentOptions(**options), seed=0)
     run: Any = SimpleNamespace(settings=settings, config=SimpleNamespace(classes=tuple("abcd")))
     channels = torch.full((3,), 120.0), torch.full((3,), 60.0)
-    return SegmentationObjective(mean=channels[0], std=channels[1], loss=CellLoss(weights), run=run)
+    return SegmentationObjective(
+        mean=channels[0], std=channels[1], loss=CellLoss(weights), loss_on_host=CellLoss(weights), run=run
+    )
 
 
 def batch_of(step: Step, labels: Tensor) -> Batch:
