@@ -45,7 +45,10 @@ def chosen_preset(group: str, name: str, changes: Mapping[str, Any]) -> Iterator
     """
     try:
         PRESETS_BY_GROUP[group].find(name)
+    except PluginError as error:
+        raise FitError(f"--preset {name}: {error}") from None
+    try:
         yield
-    except (ConfigError, PluginError) as error:
+    except ConfigError as error:
         options = "".join(f" {flag(each)} {value}" for each, value in changes.items())
         raise FitError(f"--preset {name}{options}: {error}") from None
