@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException
+from torch.nn.parameter import is_lazy
 
 from models.checks import ConfigError
 from models.config import ATTENTION, ClassifierConfig
@@ -38,6 +40,10 @@ FINDERS: list[Callable[[str], object]] = []
 """Functions that are called with a name that `HEADS` lacks: each adds its factory if it knows one, or raises."""
 
 
+ALLOCATION = ("out of memory", "allocate memory", "alloc_failed", "allocation_failed", "cublas_status_not_initialized")
+"""Parts of the messages, in small letters, of RuntimeErrors that say that memory ran out."""
+
+
 class HeadError(ConfigError):
     """A head that others have added fails, or returns something else than a head has to return."""
 
@@ -55,12 +61,8 @@ class AddedHead(nn.Module):
     def __init__(self, config: ClassifierConfig, module: nn.Module) -> None:
         super().__init__()
         self.config, self.module = config, module
-        unsaved = {name for each in module.modules() for name in each._non_persistent_buffers_set}
-        if unsaved:
-            raise ConfigError(
-                f"output head {config.output_head!r} has a buffer that is not saved ({min(unsaved)}); "
-                "register it with persistent=True"
-            )
+        if problem := _unsaved(module):
+            raise ConfigError(f"output head {config.output_head!r} {problem}")
 
     def forward(self, latents: Tensor, groups: Groups) -> Pooled:
         """Map normalised latents [g m d] to logits [b k] and evidence [g m t], or [g m 0] without weights.
@@ -84,15 +86,18 @@ class AddedHead(nn.Module):
             with torch.autocast(flat.device.type, enabled=False):
                 result = self.module(flat.to(precision), present)
         except Exception as error:
-            if isinstance(error, MemoryError) or "memory" in str(error):
+            if _memory_ran_out(error):
                 # Callers start again with a smaller execution, or say which memory ran out.
                 raise
-            raise self._wrong(f"failed ({type(error).__name__}: {error})") from error
+            raise self._wrong(f"failed ({_failure(error)})") from error
         logits, weights = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
         self._check("logits [b k]", logits, (flat.shape[0], self.config.classes))
         if weights is None:
-            return logits, flat.new_empty(*flat.shape[:2], 0)
-        self._check("weights [b n t]", weights, (*flat.shape[:2], len(self.config.target_classes)))
+            weights = flat.new_empty(*flat.shape[:2], 0)
+        else:
+            self._check("weights [b n t]", weights, (*flat.shape[:2], len(self.config.target_classes)))
+        if torch.is_grad_enabled() and flat.requires_grad and not logits.requires_grad:
+            raise self._wrong("must return logits that depend on the latents, with their gradient")
         return logits, weights
 
     @torch.no_grad()
@@ -115,6 +120,8 @@ class AddedHead(nn.Module):
             raise self._wrong(f"must return {what}, not {tensor!r:.80}")
         if tensor.shape != shape:
             raise self._wrong(f"must return {what} = {list(shape)}, not {list(tensor.shape)}")
+        if not tensor.is_floating_point():
+            raise self._wrong(f"must return {what} of floating point, not of {str(tensor.dtype).split('.')[-1]}")
 
     def _wrong(self, text: str) -> HeadError:
         return HeadError(f"output head {self.config.output_head!r} {text}; correct it, or take another")
@@ -135,8 +142,7 @@ def build_head(config: ClassifierConfig) -> Head:
         if config.output_head not in HEADS or config.output_head == ATTENTION:
             raise
         raise ConfigError(
-            f"output head {config.output_head!r} cannot be built ({type(error).__name__}: {error}); correct it, or "
-            "take another"
+            f"output head {config.output_head!r} cannot be built ({_failure(error)}); correct it, or take another"
         ) from error
     if isinstance(module, AttentionPool):
         return module
@@ -148,6 +154,35 @@ def build_head(config: ClassifierConfig) -> Head:
 def gives_evidence(head: Head) -> bool:
     """Return whether a head says how much each latent weighs."""
     return isinstance(head, AttentionPool) or head.gives_evidence()
+
+
+def _unsaved(module: nn.Module) -> str:
+    """Return what of a module the files of a run cannot hold, and what to do; empty if they hold all of it."""
+    if buffers := {name for each in module.modules() for name in each._non_persistent_buffers_set}:
+        return f"has a buffer that is not saved ({min(buffers)}); register it with persistent=True"
+    first: dict[int, str] = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, Tensor):
+            return f"has a state that is no tensor ({name}); keep it in a buffer"
+        if is_lazy(tensor):
+            return f"has a weight without a size ({name}); take layers that are not lazy"
+        if (other := first.setdefault(id(tensor), name)) != name:
+            return f"has one weight with two names ({other}, {name}); register it once"
+    return ""
+
+
+def _memory_ran_out(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in ALLOCATION)
+
+
+def _failure(error: Exception) -> str:
+    """Return the kind of an error and the first line of its message; of a value that is read, what this means."""
+    if isinstance(error, DataDependentOutputException) or "on meta tensors" in str(error):
+        return "it reads a value of a tensor, as .item() or a branch do: estimates of memory have shapes alone"
+    lines = str(error).strip().splitlines()
+    return ": ".join([type(error).__name__, *lines[:1]])
 
 
 def _factory(name: str) -> HeadFactory:

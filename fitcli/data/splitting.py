@@ -257,13 +257,20 @@ def _check_folds(path: Path, units: Sequence[Unit], folds: int, single: bool) ->
     """Refuse more folds than there are units, or units of a class."""
     noun = "patients" if any(unit.images[0].patient for unit in units) else "images"
     if len(units) < folds:
-        raise DataError(f"{path}: has {len(units)} {noun} for {folds} folds; give --folds {max(2, len(units))} or less")
+        raise DataError(f"{path}: has {_number(len(units), noun)} for {folds} folds; {_fewer_folds(len(units))}")
     counts = Counter(label for unit in units for label in unit.classes)
-    rare = min(counts, key=lambda label: (counts[label], label))
+    rare = min(counts, key=lambda label: (counts[label], label), default="")
     if single and counts[rare] < folds:
-        count = f"one {noun[:-1]}" if counts[rare] == 1 else f"{counts[rare]} {noun}"
-        fewer = f"give --folds {counts[rare]} or less" if counts[rare] > 1 else "add some"
+        count, fewer = _number(counts[rare], noun), _fewer_folds(counts[rare])
         raise DataError(f"{path}: class {rare!r} has {count} for {folds} folds, so a fold has none; {fewer}")
+
+
+def _number(number: int, noun: str) -> str:
+    return f"one {noun[:-1]}" if number == 1 else f"{number} {noun}"
+
+
+def _fewer_folds(most: int) -> str:
+    return "add some" if most < 2 else f"give {most} folds or less" if most > 2 else "give 2 folds"
 
 
 def _with_fold(

@@ -192,10 +192,12 @@ FOLDS = ["path,label,split,fold", *(f"{n},{'ab'[n % 2]},,{n // 4}" for n in rang
 @pytest.mark.parametrize(
     ("lines", "splitting", "message"),
     [
-        (FEW, Splitting(5, 1), "4 patients for 5"),
-        (FOUR, Splitting(5, 1), "has 4 images for 5 folds"),
-        (twelve(2), Splitting(3, 1), "class 'b' has 2 images"),
-        (twelve(1), Splitting(3, 1), "class 'b' has one image"),
+        (FEW, Splitting(5, 1), "4 patients for 5 folds; give 4 folds or less$"),
+        (FOUR, Splitting(5, 1), "has 4 images for 5 folds; give 4 folds or less$"),
+        (["path,label", "0,a"], Splitting(2, 1), "has one image for 2 folds; add some$"),
+        (["path,label", "0,a", "1,b"], Splitting(3, 1), "has 2 images for 3 folds; give 2 folds$"),
+        (twelve(2), Splitting(3, 1), "class 'b' has 2 images for 3 folds, so a fold has none; give 2 folds$"),
+        (twelve(1), Splitting(3, 1), "class 'b' has one image for 3 folds, so a fold has none; add some$"),
         (FOUR, Splitting(None, 1), "has no column fold for --fold 1"),
         (["path,label,split", "a,x,train", "b,y,val"], Splitting(2, 1), r"names the split of a \(train\), and --folds"),
         (FOLDS, Splitting(fold=7), "has no fold 7 in its column fold, which has 0, 1, 2"),

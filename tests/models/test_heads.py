@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,7 @@ from support.batches import classifier_config
 from support.ranks import ThreadExchange
 from torch import Tensor, nn
 
+from fitcli.errors import OUT_OF_MEMORY
 from models.build import build
 from models.checks import ConfigError
 from models.config import ATTENTION, ClassifierConfig
@@ -186,6 +188,18 @@ def failing(latents: Tensor) -> Tensor:
     raise KeyError("gamma")
 
 
+def forgetting(latents: Tensor) -> Tensor:
+    raise AttributeError("no attribute 'memory'")
+
+
+def wordy(latents: Tensor) -> Tensor:
+    raise RuntimeError("wrong memory_format\nand a page of others")
+
+
+def reading(latents: Tensor) -> Tensor:
+    return latents.to("meta").sum().item()  # type: ignore[return-value]
+
+
 WRONG = {
     "number": (0.5, r"must return logits \[b k\], not 0.5"),
     "shape": (torch.zeros(1, 4), r"must return logits \[b k\] = \[1, 5\], not \[1, 4\]"),
@@ -193,6 +207,13 @@ WRONG = {
     "weights": ((torch.zeros(1, 5), torch.zeros(1, 8)), r"must return weights \[b n t\] = \[1, 8, 2\], not \[1, 8\]"),
     "failing": (failing, r"failed \(KeyError: 'gamma'\)"),
     "shapes": (lambda latents: latents @ latents, r"failed \(RuntimeError: "),
+    "attribute": (forgetting, r"failed \(AttributeError: no attribute 'memory'\)"),
+    "lines": (wordy, r"failed \(RuntimeError: wrong memory_format\)"),
+    "value": (reading, r"failed \(it reads a value of a tensor, as .item\(\)"),
+    "integers": (torch.zeros(1, 5).long(), r"must return logits \[b k\] of floating point, not of int64"),
+    "integer weights": ((torch.zeros(1, 5), torch.zeros(1, 8, 2).long()), r"must return weights .* not of int64"),
+    "gradient": (torch.zeros(1, 5), r"must return logits that depend on the latents"),
+    "detached": (lambda latents: latents.detach().sum(1)[:, :5], r"must return logits that depend on the latents"),
 }
 
 
@@ -200,15 +221,16 @@ WRONG = {
 def test_what_a_module_returns_is_checked(result: object, message: str) -> None:
     head = head_that(result)
     with pytest.raises(HeadError, match=f"^output head 'wrong' {message}.*; correct it, or take another$"):
-        head(torch.zeros(4, 2, head.config.latent_width), Groups.of_grid(1, 1, 4))
+        head(torch.zeros(4, 2, head.config.latent_width, requires_grad=True), Groups.of_grid(1, 1, 4))
 
 
-def test_memory_that_runs_out_is_no_fault_of_a_head() -> None:
+@pytest.mark.parametrize("text", OUT_OF_MEMORY)
+def test_memory_that_runs_out_is_no_fault_of_a_head(text: str) -> None:
     def greedy(latents: Tensor) -> Tensor:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        raise RuntimeError(f"DefaultCPUAllocator: {text}")
 
     head = head_that(greedy)
-    with pytest.raises(RuntimeError, match="can't allocate memory"):
+    with pytest.raises(RuntimeError, match=f"^DefaultCPUAllocator: {re.escape(text)}$"):
         head(torch.zeros(4, 2, head.config.latent_width), Groups.of_grid(1, 1, 4))
 
 
@@ -225,10 +247,29 @@ class Forgetful(nn.Module):
         self.register_buffer("mean", torch.zeros(3), persistent=False)
 
 
+class Tied(nn.Module):
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.first = self.second = nn.Linear(2, 2)
+
+
+class Stateful(nn.Module):
+    def get_extra_state(self) -> object:
+        return {"steps": 3}
+
+
+def measuring(config: ClassifierConfig) -> nn.Module:
+    return nn.Linear(2, int(torch.zeros((), device="meta")))
+
+
 IMPOSSIBLE = {
     "number": (lambda config: 3, r"output head 'wrong' must be a torch.nn.Module, not 3"),
     "arguments": (lambda: nn.Identity(), r"output head 'wrong' cannot be built \(TypeError: "),
     "buffer": (Forgetful, r"output head 'wrong' has a buffer that is not saved \(mean\)"),
+    "two names": (Tied, r"output head 'wrong' has one weight with two names \(first.weight, second.weight\)"),
+    "no tensor": (lambda config: Stateful(), r"output head 'wrong' has a state that is no tensor \(_extra_state\)"),
+    "lazy": (lambda config: nn.LazyLinear(3), r"output head 'wrong' has a weight without a size \(weight\)"),
+    "value": (measuring, r"output head 'wrong' cannot be built \(it reads a value of a tensor"),
 }
 
 
