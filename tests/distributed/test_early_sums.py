@@ -13,7 +13,7 @@ import pytest
 import torch
 from support.processes import run_ranks
 from support.runs import contents, metrics
-from support.small_runs import CPU, two_classes
+from support.small_runs import CPU, data_of, two_classes
 from torch import nn
 
 from fitcli.distributed import world
@@ -42,6 +42,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "diffusion": {"task": "diffusion", "patch": 4, "preset": "nano"},
     "autoregressive": {"task": "autoregressive", "patch": 4, "levels": 4},
     "segment": {"task": "segment", "patch": 4},
+    "detect": {"task": "detect", "patch": 4},
 }
 
 
@@ -70,6 +71,7 @@ class Watch:
 
 def train_on(here: World, data: Path, folder: Path, plan: dict[str, Any], **settings: Any) -> list[Report]:
     fields = train_settings(**{"preset": "debug", "batch_size": 6, "steps": 3, "ema": 0.9, **settings})
+    data = data_of(fields.task, data)
     run, _ = prepare(fields, StartOptions(data=data, folder=folder, runtime=CPU, world=here, memory_bytes=1 << 40))
     reports = list[Report]()
     train(replace(run, plan=ExecutionPlan(**plan)), reports.append)
@@ -96,7 +98,10 @@ def train_both_ways(data: Path, folder: Path, cases: list[tuple[str, str, int]])
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_classes(tmp_path_factory.mktemp("data"), (40, 33), 6)
+    folder = two_classes(tmp_path_factory.mktemp("data") / "images", (40, 33), 6)
+    for task in TASKS:
+        data_of(task, folder)
+    return folder
 
 
 CASES = [("classify", *each) for each in itertools.product(("plain", "layers", "recompute"), (1, 3))]
@@ -105,6 +110,7 @@ OTHERS = [
     ("diffusion", "plain", 1),
     ("autoregressive", "recompute", 1),
     ("segment", "plain", 1),
+    ("detect", "plain", 1),
 ]
 
 

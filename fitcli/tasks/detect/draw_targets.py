@@ -1,9 +1,12 @@
 """Draws what the cells of groups should answer: a heat map of middles of objects, and distances to the sides of boxes.
 
 The heat of a class at a cell is the greatest over its objects of exp(-dy² / 2 sy² - dx² / 2 sx²), with the distances dy
-and dx of the cell to that of the middle of the object: 1 there, less around it (Zhou et al. 2019, arXiv:1904.07850,
-equation 1). The deviations sy and sx follow from the sides of the box, and not from one radius; cells of some heat
-learn the sides of the box, not only that in the middle (Liu et al. 2019, arXiv:1909.00700, section 3).
+and dx of the middle of the cell to that of the object, divided by the value of the cell in which the middle of the
+object lies: 1 there, less around it (Zhou et al. 2019, arXiv:1904.07850, equation 1, which measures from cell to cell).
+So a neighbour that is almost as near is hardly taught that there is nothing: otherwise the scores of small objects
+whose middles lie near a border of cells are a third lower. The deviations sy and sx follow from the sides of the box,
+and not from one radius; cells of some heat learn the sides of the box, not only that in the middle (Liu et al. 2019,
+arXiv:1909.00700, section 3).
 
 Every group follows from the objects near it alone, so any groups can be drawn at any time.
 """
@@ -35,6 +38,9 @@ BOX_HEAT = 0.05
 
 LEAST_DISTANCE = 0.05
 """Least distance of a cell's middle to a side of its box, in cells: the model gives none that is negative."""
+
+MOST_BESIDE = 0.999
+"""Greatest heat of a cell that is not the middle of an object."""
 
 AT_ONCE = 1 << 22
 """Cells that are drawn at a time."""
@@ -122,11 +128,13 @@ class Footprints(NamedTuple):
 
     Attributes:
         middles: (row, column) of the cell in the middle.
+        offsets: Distances (down, right) of the middle of the object from that of this cell.
         deviations: Standard deviations along (height, width).
         first, last: First and last (row, column) of the cells.
     """
 
     middles: Integers
+    offsets: Floats
     deviations: Floats
     first: Integers
     last: Integers
@@ -134,13 +142,20 @@ class Footprints(NamedTuple):
     @classmethod
     def of(cls, boxes: Floats, cell: int, shape: tuple[int, int], side: int) -> Footprints:
         """Return the cells around the middles of boxes."""
-        middles = np.floor((boxes[:, [1, 0]] + boxes[:, [3, 2]]) / (2 * cell)).astype(np.int64)
+        exact = (boxes[:, [1, 0]] + boxes[:, [3, 2]]) / (2 * cell)
+        middles = np.floor(exact).astype(np.int64)
         sizes = (boxes[:, [3, 2]] - boxes[:, [1, 0]]) / cell
         deviations = np.maximum(DEVIATION * sizes, LEAST_DEVIATION)
         deviations[~sizes.any(axis=1)] = POINT_DEVIATION
         reach = np.floor(REACH * deviations).astype(np.int64)
         most = np.array(shape) * side - 1
-        return cls(middles, deviations, np.maximum(middles - reach, 0), np.minimum(middles + reach, most))
+        return cls(
+            middles,
+            exact - middles - 0.5,
+            deviations,
+            np.maximum(middles - reach, 0),
+            np.minimum(middles + reach, most),
+        )
 
     def parts(self) -> list[Integers]:
         """Return numbers of objects whose cells are drawn together, without objects that have no cell on the canvas."""
@@ -159,8 +174,10 @@ class Footprints(NamedTuple):
         widths = last[of_row, 1] - first[of_row, 1] + 1
         rows, owner = np.repeat(rows, widths), np.repeat(of_row, widths)
         numbers = objects[owner]
-        away = (np.stack([rows, columns], axis=1) - self.middles[numbers]) / self.deviations[numbers]
-        heat = np.exp(-0.5 * np.square(away).sum(axis=1))
+        beside = np.stack([rows, columns], axis=1) - self.middles[numbers]
+        # Differences of squares of distances: (b - o)² - o².
+        away = beside * (beside - 2 * self.offsets[numbers]) / np.square(self.deviations[numbers])
+        heat = np.where(beside.any(axis=1), np.exp(-0.5 * away.sum(axis=1)).clip(max=MOST_BESIDE), 1.0)
         total: Floats = np.bincount(owner, np.where(heat > BOX_HEAT, heat, 0.0), minlength=len(objects)).astype(
             np.float64
         )[owner]

@@ -1,4 +1,7 @@
-"""The loss of detection: a focal loss of the heat of every class, and the overlap of boxes. Sums over cells.
+"""The loss of detection: a focal loss of the heat of every class, which class a middle has, and the overlap of boxes.
+
+All are sums over cells. The focal loss is almost content with a second class at a middle: it learns to leave most cells
+without heat. Therefore middles also have a cross entropy over the classes.
 
 The head gives differences from a prior: that no cell is the middle of an object but one in a hundred (Lin et al. 2017,
 arXiv:1708.02002, section 4.1), and that boxes have the typical size. So a new model begins there.
@@ -18,8 +21,14 @@ PRIOR_LOGIT = -math.log(99)
 LEAST_LOG, GREATEST_LOG = -4.0, 8.0
 """Limits of the logarithm of a distance, in units of the typical half side."""
 
+NO_CLASS = -1e4
+"""Logit of a class that takes no part."""
+
 BOX_WEIGHT = 5.0
 """Weight of the overlap against the heat, as in arXiv:1909.00700, section 3.3."""
+
+CLASS_WEIGHT = 1.0
+"""Weight of the cross entropy over the classes of a middle."""
 
 CELLS_PER_OBJECT = 16384
 """Number of counted cells that count as one object in the divisor of the loss, so that images without an object count,
@@ -62,7 +71,10 @@ class DetectionLoss(NamedTuple):
             truth: Targets of the cells.
         """
         exact = values.to(torch.promote_types(values.dtype, torch.float32))
-        losses = self._heat(exact[..., : self.classes] + PRIOR_LOGIT, truth)
+        logits = exact[..., : self.classes] + PRIOR_LOGIT
+        losses = self._heat(logits, truth)
+        if self.classes > 1:
+            losses = losses + CLASS_WEIGHT * self._classes(logits, truth)
         if self.half_side:
             losses = losses + BOX_WEIGHT * self._boxes(exact, truth)
         return losses
@@ -77,6 +89,17 @@ class DetectionLoss(NamedTuple):
         elsewhere = (1 - heat).pow(4) * p.square() * log_not_p
         losses = -torch.where(heat == 1, middle, elsewhere).sum(dim=-1)
         return losses.masked_fill(~truth.counted, 0.0).sum(dim=-1)
+
+    def _classes(self, logits: Tensor, truth: CellTruth) -> Tensor:
+        """Return the cross entropy of each class of a middle against those that have no object there, [part]."""
+        cells = truth.heat_keys // self.classes
+        is_middle = logits.new_zeros(logits.numel()).index_copy_(0, truth.heat_keys, (truth.heat == 1).to(logits.dtype))
+        chosen = logits.reshape(-1, self.classes).index_select(0, cells)
+        others = chosen.masked_fill(is_middle.view(-1, self.classes)[cells] == 1, NO_CLASS).logsumexp(dim=-1)
+        own = logits.reshape(-1).index_select(0, truth.heat_keys)
+        losses = torch.nn.functional.softplus(others - own).masked_fill(truth.heat != 1, 0.0)
+        placed = logits.new_zeros(logits.numel()).index_copy(0, truth.heat_keys, losses)
+        return placed.view_as(logits).sum(dim=-1).masked_fill(~truth.counted, 0.0).sum(dim=-1)
 
     def _boxes(self, values: Tensor, truth: CellTruth) -> Tensor:
         """Return the weighted sum of 1 - GIoU (Rezatofighi et al. 2019, arXiv:1902.09630) of each group, [part]."""

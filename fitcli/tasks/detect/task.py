@@ -51,9 +51,6 @@ from models.presets import dense_preset
 CELLS = 4
 """Cells per side of a patch: of 4 pixels for patches of 16."""
 
-SHIPPED = ("debug", "tiny")
-"""Presets whose tables of memory fit ships; those of others are made when they are first asked for, in seconds."""
-
 SHARING = 0.01
 """Share of objects at the place of one of another class up to which a place has one object: annotations have slips."""
 
@@ -121,10 +118,6 @@ class Detection(DenseTask):
         side = dense_preset(preset, channels, outputs, 1, changes).patch
         cell = next(cell for cell in range(max(1, side // CELLS), side + 1) if side % cell == 0)
         return dense_preset(preset, channels, outputs, cell, changes)
-
-    def typical_configs(self, preset: str) -> list[DenseConfig]:
-        """Return the config of a preset in `SHIPPED`, else none."""
-        return super().typical_configs(preset) if preset in SHIPPED else []
 
     def sample_step(self, model: FITDense, groups: Groups, read: Callable[[slice], Tensor], plan: ExecutionPlan) -> Job:
         config, device = model.config, groups.number.device

@@ -23,28 +23,33 @@ def slow(boxes: Any, numbers: Any) -> tuple[Any, Any, Any]:
     order = sorted(range(len(boxes)), key=lambda n: (-(boxes[n][2] - boxes[n][0]) * (boxes[n][3] - boxes[n][1]), -n))
     for number in order:
         left, top, right, bottom = boxes[number] / cell
-        iy, ix = int(np.floor((top + bottom) / 2)), int(np.floor((left + right) / 2))
         is_point = right == left and bottom == top
         sy, sx = (1.0, 1.0) if is_point else (max(0.09 * (bottom - top), 1 / 3), max(0.09 * (right - left), 1 / 3))
-        inside = (abs(y - iy) <= int(3 * sy)) & (abs(x - ix) <= int(3 * sx))
-        own = np.where(inside, np.exp(-((y - iy) ** 2) / (2 * sy**2) - (x - ix) ** 2 / (2 * sx**2)), 0)
+        own = heat_of(boxes[number] / cell, sy, sx)
         heat[numbers[number]] = np.maximum(heat[numbers[number]], own)
         some = own > BOX_HEAT
         if not is_point and some.any():
-            total = sum_of(iy, ix, sy, sx)
-            weights[some] = own[some] / total
+            weights[some] = own[some] / own[some].sum()
             distances = np.stack([y + 0.5 - top, x + 0.5 - left, bottom - y - 0.5, right - x - 0.5]).clip(0.05)
             sides[:, some] = distances[:, some]
     return heat, sides, weights
 
 
-def sum_of(iy: int, ix: int, sy: float, sx: float) -> float:
-    """The heat of an object on this canvas, above the limit."""
+def heat_of(box: Any, sy: float, sx: float) -> Any:
+    """The heat of an object on the canvas: that of a bell around its middle, over the value in the cell there."""
     rows, columns = SHAPE[0] * LAYOUT.side, SHAPE[1] * LAYOUT.side
     y, x = np.mgrid[:rows, :columns]
+    middle_y, middle_x = (box[1] + box[3]) / 2, (box[0] + box[2]) / 2
+    iy, ix = int(np.floor(middle_y)), int(np.floor(middle_x))
+
+    def bell(row: Any, column: Any) -> Any:
+        down, right = row + 0.5 - middle_y, column + 0.5 - middle_x
+        return np.exp(-(down**2) / (2 * sy**2) - right**2 / (2 * sx**2))
+
     inside = (abs(y - iy) <= int(3 * sy)) & (abs(x - ix) <= int(3 * sx))
-    own = np.where(inside, np.exp(-((y - iy) ** 2) / (2 * sy**2) - (x - ix) ** 2 / (2 * sx**2)), 0)
-    return float(own[own > BOX_HEAT].sum())
+    heat = np.where(inside, np.minimum(bell(y, x) / bell(iy, ix), 0.999), 0)
+    heat[(y == iy) & (x == ix)] = 1
+    return heat
 
 
 def canvas_of(drawn: DrawnCells, places: list[tuple[int, int]]) -> tuple[Any, Any, Any]:
@@ -125,6 +130,18 @@ def test_every_object_has_one_middle_and_the_weight_1() -> None:
     drawn = draw_cells(boxes, np.array([0, 0]), LAYOUT, SHAPE, EVERY, CLASSES)
     assert (drawn.heat == 1).sum() == 2
     assert drawn.weights.sum() == pytest.approx(2, abs=1e-5)
+
+
+def test_a_neighbour_that_is_as_near_has_almost_the_heat_of_the_middle() -> None:
+    """An object of 8 pixels whose middle lies on a border of two cells, between the centres of both."""
+    cell = LAYOUT.cell
+    middle = np.array([3.0 * cell, 2.5 * cell])
+    near = draw_cells(np.array([[*(middle - 4), *(middle + 4)]]), np.array([0]), LAYOUT, (1, 1), [(0, 0)], CLASSES)
+    assert sorted(near.heat)[-2:] == pytest.approx([0.999, 1])
+    assert near.weights.max() == pytest.approx(0.5, abs=0.01), "both learn its sides"
+    away = middle - [0.5 * cell, 0]
+    far = draw_cells(np.array([[*(away - 4), *(away + 4)]]), np.array([0]), LAYOUT, (1, 1), [(0, 0)], CLASSES)
+    assert sorted(far.heat)[-2] < 0.05
 
 
 def test_nothing() -> None:

@@ -11,6 +11,7 @@ from support.detect_models import overlap
 
 from fitcli.tasks.detect.loss import (
     BOX_WEIGHT,
+    CLASS_WEIGHT,
     PRIOR_LOGIT,
     CellTruth,
     DetectionLoss,
@@ -26,8 +27,9 @@ def truth() -> CellTruth:
     counted[1, 4] = False
     return CellTruth(
         counted=counted,
-        heat_keys=torch.tensor([0, 3, 12, 18]),
-        heat=torch.tensor([1.0, 0.5, 1.0, 1.0]),
+        # The fourth cell of the second group is the middle of both classes.
+        heat_keys=torch.tensor([0, 3, 12, 16, 17, 18]),
+        heat=torch.tensor([1.0, 0.5, 1.0, 1.0, 1.0, 1.0]),
         box_keys=torch.tensor([0, 6]),
         sides=torch.tensor([[1.0, 2.0, 3.0, 4.0], [0.5, 0.5, 1.0, 1.0]]),
         weights=torch.tensor([0.75, 1.0]),
@@ -52,6 +54,10 @@ def test_equal_to_the_formulas() -> None:
                 p = 1 / (1 + math.exp(-(float(given[group, cell, kind]) + PRIOR_LOGIT)))
                 y = heat[group, cell, kind]
                 expected[group] -= (1 - p) ** 2 * math.log(p) if y == 1 else (1 - y) ** 4 * p**2 * math.log(1 - p)
+            logits = [float(each) for each in given[group, cell, :CLASSES]]
+            none = sum(math.exp(logit) for logit, y in zip(logits, heat[group, cell], strict=True) if y != 1)
+            for logit, y in zip(logits, heat[group, cell], strict=True):
+                expected[group] -= CLASS_WEIGHT * math.log(math.exp(logit) / (math.exp(logit) + none)) if y == 1 else 0
     for key, sides, weight in zip(
         target.box_keys.tolist(), target.sides.tolist(), target.weights.tolist(), strict=True
     ):
@@ -72,6 +78,17 @@ def test_points_have_no_boxes() -> None:
     whole = DetectionLoss(CLASSES, 0.0).of(given, truth())
     assert whole.shape == (GROUPS,)
     assert (whole > 0).all()
+
+
+def test_a_single_class_has_no_others() -> None:
+    """The loss of one class is that of its heat, as if nothing asked for a class."""
+    given, one = (
+        values()[..., :1],
+        truth()._replace(heat_keys=torch.tensor([0, 3, 8]), heat=torch.tensor([1.0, 0.5, 1])),
+    )
+    loss = DetectionLoss(1, 0.0)
+    np.testing.assert_array_equal(loss.of(given, one), loss._heat(given + PRIOR_LOGIT, one))
+    assert loss._classes(given, one).abs().max() == 0
 
 
 def test_a_new_model_believes_in_one_in_a_hundred() -> None:

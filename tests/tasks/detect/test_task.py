@@ -109,7 +109,6 @@ def test_presets_and_estimates() -> None:
     assert preset.config.outputs == TYPICAL_CLASSES + SIDES
     assert TASK.passes is DETECTING
     assert TASK.typical_configs("debug") == [TASK.typical_config(TASK.preset("debug").config)]
-    assert TASK.typical_configs("base") == []
     assert TASK.typical_config(preset.config) == preset.config
     assert TASK.step_input(preset.config) == DETECTING.step_input(preset.config)
 
