@@ -25,6 +25,7 @@ from fitcli.device.runtime import claim_device
 from fitcli.distributed.heartbeat import TIMEOUT_MINUTES, duration, heartbeat
 from fitcli.distributed.world import ALONE, Axis, PeerLost, UnrecoverableRankError, World
 from fitcli.errors import FitError
+from fitcli.files.wording import counted
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that torchrun sets for each process."""
@@ -82,8 +83,8 @@ def processes(device: str = "auto", group_parallel: int = 1, timeout: float = TI
     own = read_world()
     if group_parallel < 1 or own.size % group_parallel:
         raise FitError(
-            f"--group-parallel {group_parallel}: does not divide the {own.size} "
-            f"process{'es' if own.size > 1 else ''} of this job; start a multiple of it with torchrun"
+            f"--group-parallel {group_parallel}: does not divide the {counted(own.size, 'process', 'processes')} of "
+            f"this job; start {max(2, group_parallel)} with torchrun, or a multiple of it to train"
         )
     if own is ALONE:
         yield own
