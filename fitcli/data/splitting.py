@@ -87,7 +87,7 @@ def split_images(
         splitting: The kind of splits.
         training: Whether to refuse splits that a model cannot be trained and validated on. Otherwise, images of a data
             set that names splits keep them, and folds may be empty.
-        contents: What labels in files show, by which images are dealt into folds; None to deal them by their names.
+        contents: Contents of labels in files, by which images are dealt into folds; None to deal them by their names.
 
     Raises:
         DataError: There are too few images or patients, no such fold, or splits that contradict the folds.

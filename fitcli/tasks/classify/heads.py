@@ -20,7 +20,7 @@ def attention_pool(model: FITClassifier, what: str) -> AttentionPool:
 
     Args:
         model: The model.
-        what: What only an attention pool gives, such as "contributions to a class".
+        what: Name of a result that only an attention pool gives, such as "contributions to a class".
 
     Raises:
         FitError: The head is another one.

@@ -44,7 +44,7 @@ class GroupEncoder:
             places: (row, column) of the groups.
             groups: The same groups, as the model takes them: all of the image, or the share of this process.
             how: Settings of the pass.
-            outputs: What else the pass computes.
+            outputs: Further results of the pass.
         """
         mean, std = statistics(self.checkpoint.config.preprocessing, self.runtime.device)
         with self.runtime.autocast():

@@ -39,7 +39,7 @@ class SharedPass(NamedTuple):
     """A pass that the first process begins, as plain data.
 
     Attributes:
-        image: How the image is opened, see `ImageReader.opened_as`.
+        image: Path of the image with its choice, and the way it is read, see `ImageReader.opened_as`.
         places: (row, column) of all groups to encode.
         handful: Number of groups that are computed together.
         store: Kind of store for tokens.
