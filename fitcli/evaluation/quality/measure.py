@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from fitcli import console
 from fitcli.data.dataset import Sample, spread
 from fitcli.device.runtime import Runtime
-from fitcli.errors import DataError, FitError, ImageError
+from fitcli.errors import DataError, FitError
 from fitcli.evaluation.quality.crops import (
     MOST_CROPS,
     CropSet,
@@ -32,15 +32,14 @@ from fitcli.evaluation.quality.crops import (
     sides_within,
 )
 from fitcli.evaluation.quality.figures import QualityFigures, compare_sets
-from fitcli.evaluation.quality.laplacian_pyramid import LEAST_SIDE, Values
-from fitcli.evaluation.quality.nearest import WINDOW, NearestSearch, Nearness, nearness, places_of
+from fitcli.evaluation.quality.laplacian_pyramid import LEAST_SIDE
+from fitcli.evaluation.quality.nearest import NearestSearch, Nearness, nearness
+from fitcli.evaluation.quality.real_images import RealImages
 from fitcli.evaluation.quality.seams import SeamCounter
 from fitcli.evaluation.quality.sliced_wasserstein import SIDE
 from fitcli.images.array_image import ArrayReader
-from fitcli.images.base import ImageReader, Pixels
+from fitcli.images.base import Pixels
 from fitcli.images.open import open_image
-from fitcli.images.window import Window
-from fitcli.noise import generator
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.patches.value_range import PixelRange
 from fitcli.runs.weights import Checkpoint
@@ -56,9 +55,6 @@ CROPS_PER_SAMPLE = 64
 
 FEW_CROPS = 50
 """Number of crops below which the figures are mostly chance."""
-
-MOST_TRAINED = 1 << 14
-"""Most training images that are searched."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +107,8 @@ class QualityJob:
         return self.sampler.size(self.checkpoint.config, self.settings.side)
 
     @property
-    def _preprocessing(self) -> Preprocessing:
-        return self.checkpoint.config.preprocessing
+    def _real(self) -> RealImages:
+        return RealImages(self.opener, self.checkpoint.config.preprocessing, self.settings.seed)
 
     def run(self, held_out: Sequence[Sample], trained: Sequence[Sample], turned: bool) -> QualityFigures:
         """Generate the images and compare them.
@@ -164,7 +160,7 @@ class QualityJob:
         """
         height, width = self.size
         if (side := self.settings.crop) is None:
-            sizes = [self._size(sample) for sample in spread(held_out, 2 * self.settings.samples)]
+            sizes = [self._real.size(sample) for sample in spread(held_out, 2 * self.settings.samples)]
             crop = sides_within(sizes, self.size, LEAST_SIDE)
         else:
             crop = (side, side)
@@ -177,15 +173,11 @@ class QualityJob:
             raise FitError(f"images of {width} x {height} pixels are too small to compare; give a larger --sample-size")
         return crop
 
-    def _size(self, sample: Sample) -> tuple[int, int]:
-        with self.opener.open(sample.path) as image:
-            return image.info.size
-
     def _set(self, name: str, crop: tuple[int, int], per_sample: int) -> CropSet:
         return CropSet(
             name=name,
             crop=crop,
-            values=PixelRange.of(self._preprocessing),
+            values=PixelRange.of(self.checkpoint.config.preprocessing),
             expected=self.settings.samples * per_sample,
             seed=self.settings.seed,
             vector_of=self.vector_of,
@@ -202,13 +194,13 @@ class QualityJob:
         each = -(-2 * wanted // len(images))
         for number, sample in enumerate(images):
             with self.opener.open(sample.path) as image:
-                windows = disjoint_windows(image.info.size, crop, each, self._random("real crops", number))
+                windows = disjoint_windows(image.info.size, crop, each, self._real.random("real crops", number))
                 for part, window in parted(windows, number, len(images)):
-                    if len(sets[part]) < wanted and (pixels := self._present(image, window)) is not None:
+                    if len(sets[part]) < wanted and (pixels := self._real.present(image, window)) is not None:
                         sets[part].add(pixels)
                 if number < self.settings.samples:
                     size = min(image.info.height, self.size[0]), min(image.info.width, self.size[1])
-                    seams.add(size, partial(self._values, image))
+                    seams.add(size, partial(self._real.values, image))
         least = min(map(len, sets))
         if least < 2:
             raise DataError(
@@ -237,10 +229,10 @@ class QualityJob:
             paths = self.sampler.generate(self.checkpoint, self.runtime, request, Path(folder))
             for number, path in enumerate(paths):
                 with open_image(path) as image:
-                    random = self._random("generated crops", number)
+                    random = self._real.random("generated crops", number)
                     for window in disjoint_windows(image.info.size, crops.crop, per_sample, random):
                         crops.add(image.read(window))
-                    seams.add(image.info.size, partial(self._values, image))
+                    seams.add(image.info.size, partial(self._real.values, image))
                 shutil.rmtree(path)
 
     def _nearness(
@@ -249,48 +241,13 @@ class QualityJob:
         thumbs = [each.thumbs[crop] for each in (generated, real) for crop in even_choice(len(each), crops)]
         search = NearestSearch(np.stack(thumbs), generated.crop, turned)
         searched = 0
-        for image, window in self._trained_windows(trained, generated.crop, search.most_places):
-            search.add(self._values(image, window))
+        for image, window in self._real.trained_windows(trained, generated.crop, search.most_places):
+            search.add(self._real.values(image, window))
             searched += 1
         if not searched:
             return None
         distances = search.distances()
         return nearness(distances[:crops], distances[crops:])
-
-    def _trained_windows(
-        self, trained: Sequence[Sample], crop: tuple[int, int], most_places: int
-    ) -> Iterator[tuple[ImageReader, Window]]:
-        """Yield windows of training images, evenly spread over them, with about `most_places` places in all."""
-        images = spread(trained, MOST_TRAINED) if trained else []
-        for number, sample in enumerate(images):
-            try:
-                with self.opener.open(sample.path) as image:
-                    size = image.info.size
-                    if size[0] < crop[0] or size[1] < crop[1] or self._preprocessing.mismatch(image.info):
-                        continue
-                    window = min(size[0], WINDOW * crop[0]), min(size[1], WINDOW * crop[1])
-                    places = places_of(window, crop)
-                    # One window of every so many images if not even one of each fits.
-                    if number % max(1, places * len(images) // most_places):
-                        continue
-                    count = max(1, most_places // (places * len(images)))
-                    random = self._random("training windows", number)
-                    for part in disjoint_windows(size, window, count, random):
-                        yield image, part
-            except ImageError as error:
-                self.opener.report(error)
-
-    def _present(self, image: ImageReader, window: Window) -> Pixels | None:
-        """Return pixels in the type of the model; None if some are missing."""
-        pixels, missing = self._preprocessing.convert_filled(image.read(window), image.info)
-        return None if missing is not None and missing.any() else pixels
-
-    def _values(self, image: ImageReader, window: Window) -> Values:
-        pixels = self._preprocessing.convert(image.read(window), image.info)
-        return PixelRange.of(self._preprocessing).to_values(pixels)
-
-    def _random(self, stream: str, number: int) -> np.random.Generator:
-        return generator(self.settings.seed, stream, number)
 
 
 def prepare_quality(
