@@ -21,6 +21,7 @@ from fitcli.annotations.trace import Tracer
 from fitcli.files.publish import published_together
 from fitcli.images.base import ImageInfo, ImageWriter
 from fitcli.images.layer import create_layer, layer_info
+from fitcli.images.window import Window
 from fitcli.patches.grid import PatchGrid
 from fitcli.tasks.image_output import WRITER_BYTES, writing_bytes
 from fitcli.tasks.segment.strips import NOT_SEEN, pixels_of
@@ -92,11 +93,8 @@ class MapWriter:
         window = self.grid.window(row, 0)
         window = replace(window, width=self.grid.size[1]).clip(*self.grid.size)
         numbers = np.ascontiguousarray(cells[..., 0])
-        pixels = pixels_of(numbers, self.cell, window.height, window.width)
-        self.areas += np.bincount(pixels.ravel(), minlength=256)
-        if self.row_areas is not None:
-            self._add_square_metres(numbers, self.row_areas[window.top : window.top + window.height], window.width)
-        self.classes.write(window, pixels[..., None])
+        self._add_areas(numbers, window)
+        self.classes.write(window, pixels_of(numbers, self.cell, window.height, window.width)[..., None])
         if self.probabilities is not None:
             shares = np.where(numbers[..., None] == NOT_SEEN, np.uint8(0), cells[..., 1:])
             self.probabilities.write(window, pixels_of(shares, self.cell, window.height, window.width))
@@ -113,16 +111,23 @@ class MapWriter:
         """Area on the ground by class number; None if unknown."""
         return None if self.row_areas is None else self.square_metres
 
-    def _add_square_metres(self, numbers: NDArray[np.uint8], row_areas: NDArray[np.float64], width: int) -> None:
-        """Add the area of cells [rows columns] whose pixels have these areas by row. The last cells may be smaller."""
-        widths = np.diff(np.minimum(np.arange(numbers.shape[1] + 1) * self.cell, width))
-        heights = np.add.reduceat(row_areas, np.arange(0, len(row_areas), self.cell))
-        for row, height in zip(numbers, heights.tolist(), strict=True):
-            self.square_metres += height * np.bincount(row, widths, 256)
+    def _add_areas(self, numbers: NDArray[np.uint8], window: Window) -> None:
+        """Add the areas of cells [rows columns] in a window. The last cells may be smaller."""
+        rows, columns = (np.arange(0, side, self.cell) for side in (window.height, window.width))
+        widths = np.minimum(self.cell, window.width - columns)
+        self.areas += _sums(numbers, np.minimum(self.cell, window.height - rows), widths).astype(np.int64)
+        if self.row_areas is not None:
+            areas = self.row_areas[window.top : window.top + window.height]
+            self.square_metres += _sums(numbers, np.add.reduceat(areas, rows), widths)
 
     def _write(self, polygons: Iterator[Polygon]) -> None:
         assert self.features is not None
         self.features.write(polygons if self.factor == (1, 1) else (_scaled(each, self.factor) for each in polygons))
+
+
+def _sums(numbers: NDArray[np.uint8], heights: NDArray[Any], widths: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the sum of height times width of the cells [rows columns] of each class number [256]."""
+    return np.asarray(np.bincount(numbers.reshape(-1), np.outer(heights, widths).reshape(-1), 256), np.float64)
 
 
 @contextmanager
