@@ -38,6 +38,8 @@ class SampleRequest:
             same ones.
         memory_bytes: Memory limit; None for a share of what is free.
         options: Options of the task that the pixels depend on, see `registry.sampling_options`.
+        shrunk: For each image the file of the smaller one that it is made from, which decides its size; empty for
+            images that are made from nothing.
     """
 
     labels: Sequence[int | None]
@@ -45,6 +47,7 @@ class SampleRequest:
     seed: int
     memory_bytes: int | None
     options: Any
+    shrunk: Sequence[Path] = ()
 
 
 class ImageSampler(Protocol):
@@ -53,6 +56,9 @@ class ImageSampler(Protocol):
     def size(self, config: RunConfig, side: int | None) -> tuple[int, int]:
         """Return the (height, width) of images with sides of `side` pixels; None for those of the training."""
 
+    def factor(self, config: RunConfig) -> int:
+        """Return the side of an image over that of the smaller one that it is made from; 1 if it needs none."""
+
     def cuts(self, config: RunConfig) -> CutSides:
         """Return where the model cuts images."""
 
@@ -60,6 +66,8 @@ class ImageSampler(Protocol):
         self, checkpoint: Checkpoint[Any], runtime: Runtime, request: SampleRequest, folder: Path
     ) -> Iterator[Path]:
         """Write the images to a folder, without loss, and yield the file of each as soon as it is written.
+
+        Images that are made from smaller ones come in their order.
 
         Raises:
             FitError: The request does not fit the model, or a file cannot be written.

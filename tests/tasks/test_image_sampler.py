@@ -90,11 +90,60 @@ def test_images_are_counted_by_label() -> None:
     assert by_label([None, None]) == [(None, 2)]
 
 
-def test_a_run_that_enlarges_generates_none_by_itself(fit: Fit, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", classes=(), enlarging=Enlarging(factor=2, noise=0.1, deviation=0.2))
-    save(tmp_path / "data" / "a.png", np.zeros((32, 32, 3), np.uint8))
-    result = fit("evaluate", tmp_path / "data", "--checkpoint", run, "--split", "all", "--samples", "2")
-    assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == (
-        "error: --samples: the run enlarges images and generates none by itself; leave it out"
+def test_enlarged_images_are_those_of_fit_generate(fit: Fit, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", enlarging=Enlarging(factor=2, noise=0.1, deviation=0.2))
+    sampler, checkpoint = find_image_sampler("diffusion"), load_run(run, CPU)
+    assert sampler is not None
+    assert sampler.factor(checkpoint.config) == 2
+    rng = np.random.default_rng(0)
+    small = [save(tmp_path / f"{n}.png", rng.integers(0, 256, (8 + 2 * n, 16, 3)).astype(np.uint8)) for n in range(2)]
+    options = sampling_options()["diffusion"](steps=2)
+    request = SampleRequest(labels=[1, 0], size=None, seed=5, memory_bytes=None, options=options, shrunk=small)
+    (tmp_path / "samples").mkdir()
+    sampled = list(sampler.generate(checkpoint, CPU, request, tmp_path / "samples"))
+    with open_image(sampled[1]) as image:
+        assert image.info.size == (20, 32)
+    # The first image has number 0, as that of `fit generate`.
+    arguments = [
+        "--checkpoint",
+        run,
+        "--image",
+        small[0],
+        "--out",
+        tmp_path / "made.png",
+        "--label",
+        "dog",
+        "--seed",
+        "6",
+    ]
+    result = fit("generate", *arguments, "--steps", "2", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    with open_image(sampled[0]) as image, open_image(tmp_path / "made.png") as made:
+        assert image.info.size == (16, 32)
+        np.testing.assert_array_equal(image.read(Window(0, 0, 16, 32)), made.read(Window(0, 0, 16, 32)))
+
+
+def test_runs_that_make_images_from_nothing(tmp_path: Path) -> None:
+    for task in sorted(OPTIONS):
+        sampler = find_image_sampler(task)
+        assert sampler is not None
+        assert sampler.factor(load_run(run_of(task, tmp_path / task), CPU).config) == 1
+
+
+def test_enlarged_images_beside_interpolated_ones(fit: Fit, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", classes=(), enlarging=Enlarging(factor=4, noise=0.1, deviation=0.2))
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        save(tmp_path / "data" / f"{number}.png", rng.integers(0, 256, (33, 34, 3)).astype(np.uint8))
+    words = ["evaluate", tmp_path / "data", "--checkpoint", run, "--split", "all", "--samples", "4", "--steps", "2"]
+    result = fit(*words, "--json", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    quality = json.loads(result.stdout)["quality"]
+    # Two of the six images are shrunk.
+    assert (quality["crop"], quality["crops"]) == ([32, 32], 2)
+    assert all(level["bicubic"] > 0 for level in quality["sliced_wasserstein"])
+    refused = fit(*words, "--sample-size", "30")
+    assert refused.exit_code == 1
+    assert refused.stderr.splitlines()[-1] == (
+        "error: --sample-size 30: the run enlarges 4 times; give a multiple of 4"
     )

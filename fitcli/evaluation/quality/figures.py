@@ -68,15 +68,19 @@ class QualityFigures:
     def tables(self) -> tuple[ScoreTable, ...]:
         """Return the figures as tables."""
         sizes = level_sizes(self.crop)
-        rows: list[tuple[str, ...]] = [
-            (f"sliced Wasserstein, {height} x {width}", *_cells(each))
+        compared = [
+            (f"sliced Wasserstein, {height} x {width}", each)
             for (height, width), each in zip(sizes, self.sliced, strict=True)
         ]
         if self.frechet is not None:
-            rows.append(("Fréchet", *_cells(self.frechet)))
+            compared.append(("Fréchet", self.frechet))
         if self.nearness is not None:
-            rows.append(("nearest training image", *_cells(Compared(*self.nearness[:2]))))
-        distances = ScoreTable(("distance", "generated", "real", "ratio"), rows)
+            compared.append(("nearest training image", Compared(*self.nearness[:2])))
+        with_bicubic = any(each.bicubic is not None for _, each in compared)
+        distances = ScoreTable(
+            ("distance", "generated", *(("bicubic",) if with_bicubic else ()), "real", "ratio"),
+            [(name, *_cells(each, with_bicubic)) for name, each in compared],
+        )
         seams: list[tuple[str, ...]] = [
             (f"{1 << ours.level}", *map(_text, (ours.groups, real.groups, ours.patches, real.patches)))
             for ours, real in self._compared_seams()
@@ -95,19 +99,30 @@ class QualityFigures:
 
 
 def compare_sets(
-    generated: CropSet, real: tuple[CropSet, CropSet], seed: int
+    generated: CropSet, real: tuple[CropSet, CropSet], seed: int, bicubic: CropSet | None = None
 ) -> tuple[int, list[Compared], Compared | None]:
     """Compare generated crops with two disjoint sets of real ones.
 
     Distances depend on the number of crops, so equally many of each set are compared.
 
+    Args:
+        generated: Generated crops.
+        real: Real ones.
+        seed: Seed of the directions.
+        bicubic: As many crops that cubic convolution enlarged; None for none.
+
     Returns:
         Number of crops of each set, sliced Wasserstein distances of each level, and Fréchet distances.
     """
+    if bicubic is not None:
+        crops, levels, frechet = compare_sets(generated, real, seed)
+        _, others, other = compare_sets(bicubic, real, seed)
+        levels = [ours._replace(bicubic=theirs.generated) for ours, theirs in zip(levels, others, strict=True)]
+        return crops, levels, frechet and other and frechet._replace(bicubic=other.generated)
     sets = (generated, *real)
     crops = min(map(len, sets))
     chosen = [even_choice(len(each), crops) for each in sets]
-    sliced = []
+    sliced = list[Compared]()
     for level in range(len(level_sizes(generated.crop))):
         ours, first, second = (each.level(level, numbers) for each, numbers in zip(sets, chosen, strict=True))
         sliced.append(sliced_distances(ours, (first, second), generator(seed, "directions", level)))
@@ -123,11 +138,13 @@ def _ratio(each: Compared) -> float | None:
 
 
 def _distances(each: Compared) -> dict[str, float | None]:
-    return {"generated": each.generated, "real": each.real, "ratio": _ratio(each)}
+    bicubic = {} if each.bicubic is None else {"bicubic": each.bicubic}
+    return {"generated": each.generated, **bicubic, "real": each.real, "ratio": _ratio(each)}
 
 
-def _cells(each: Compared) -> tuple[str, str, str]:
-    return f"{each.generated:.4f}", f"{each.real:.4f}", _text(_ratio(each))
+def _cells(each: Compared, with_bicubic: bool) -> tuple[str, ...]:
+    distances = each.generated, *((each.bicubic,) if with_bicubic else ()), each.real
+    return *("" if distance is None else f"{distance:.4f}" for distance in distances), _text(_ratio(each))
 
 
 def _text(value: float | None) -> str:

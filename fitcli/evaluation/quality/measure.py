@@ -36,6 +36,7 @@ from fitcli.evaluation.quality.laplacian_pyramid import LEAST_SIDE
 from fitcli.evaluation.quality.nearest import NearestSearch, Nearness, nearness
 from fitcli.evaluation.quality.real_images import RealImages
 from fitcli.evaluation.quality.seams import SeamCounter
+from fitcli.evaluation.quality.shrunk_images import add_interpolated, parted_images, write_shrunk
 from fitcli.evaluation.quality.sliced_wasserstein import SIDE
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import Pixels
@@ -107,6 +108,10 @@ class QualityJob:
         return self.sampler.size(self.checkpoint.config, self.settings.side)
 
     @property
+    def _factor(self) -> int:
+        return self.sampler.factor(self.checkpoint.config)
+
+    @property
     def _real(self) -> RealImages:
         return RealImages(self.opener, self.checkpoint.config.preprocessing, self.settings.seed)
 
@@ -124,13 +129,20 @@ class QualityJob:
         """
         began = time.perf_counter()
         crop = self._crop(held_out)
+        to_shrink, compared = parted_images(held_out) if self._factor > 1 else ([], list(held_out))
         per_sample = min(cells(self.size, crop), CROPS_PER_SAMPLE, max(1, MOST_CROPS // self.settings.samples))
-        generated, *real = (self._set(name, crop, per_sample) for name in ("generated", "real 0", "real 1"))
+        generated, bicubic, *real = (
+            self._set(name, crop, per_sample) for name in ("generated", "bicubic", "real 0", "real 1")
+        )
         seams, real_seams = (SeamCounter(self.sampler.cuts(self.checkpoint.config)) for _ in range(2))
-        labels = self._add_real(held_out, real, real_seams)
-        self._add_generated(labels, generated, seams, per_sample)
+        labels = self._add_real(compared, real, real_seams)
+        with TemporaryDirectory(prefix="fit-samples-") as folder:
+            request = self._request(labels, to_shrink, Path(folder))
+            self._add_generated(request, Path(folder), generated, bicubic, seams, per_sample)
         generation = time.perf_counter() - began
-        crops, sliced, frechet = compare_sets(generated, (real[0], real[1]), self.settings.seed)
+        crops, sliced, frechet = compare_sets(
+            generated, (real[0], real[1]), self.settings.seed, bicubic if to_shrink else None
+        )
         seen = {sample.path for sample in trained} & {sample.path for sample in held_out}
         near = None if seen else self._nearness(generated, real[0], crops, trained, turned)
         return QualityFigures(
@@ -142,7 +154,7 @@ class QualityJob:
             real_seams=real_seams.result(),
             nearness=near,
             about={
-                "samples": self.settings.samples,
+                "samples": len(request.labels),
                 "size": list(self.size),
                 "seed": self.settings.seed,
                 "sampling": dataclasses.asdict(self.settings.options),
@@ -161,7 +173,8 @@ class QualityJob:
         height, width = self.size
         if (side := self.settings.crop) is None:
             sizes = [self._real.size(sample) for sample in spread(held_out, 2 * self.settings.samples)]
-            crop = sides_within(sizes, self.size, LEAST_SIDE)
+            height, width = sides_within(sizes, self.size, LEAST_SIDE)
+            crop = height // self._factor * self._factor, width // self._factor * self._factor
         else:
             crop = (side, side)
         if crop[0] > height or crop[1] > width:
@@ -212,28 +225,45 @@ class QualityJob:
                 f"generated images are compared with two sets of {least} real crops; {FEW_CROPS} or more of each make "
                 "the figures less a matter of chance"
             )
-        known = [int(sample.target) for sample in images if self.checkpoint.config.classes and sample.target >= 0]
+        known = [label for sample in images if (label := self._label(sample)) is not None]
         if not known:
             return [None] * self.settings.samples
         return [known[number] for number in even_choice(len(known), self.settings.samples)]
 
-    def _add_generated(self, labels: Sequence[int | None], crops: CropSet, seams: SeamCounter, per_sample: int) -> None:
-        request = SampleRequest(
+    def _request(self, labels: Sequence[int | None], to_shrink: Sequence[Sample], folder: Path) -> SampleRequest:
+        """Return the images to generate. Those that are made from smaller ones have their classes."""
+        shrunk = None
+        if to_shrink:
+            shrunk = write_shrunk(to_shrink, self._real, self.settings.samples, self.size, self._factor, folder)
+            labels = [self._label(sample) for sample in shrunk.samples]
+        return SampleRequest(
             labels=labels,
             size=self.size,
             seed=self.settings.seed,
             memory_bytes=self.memory_bytes,
             options=self.settings.options,
+            shrunk=() if shrunk is None else shrunk.paths,
         )
-        with TemporaryDirectory(prefix="fit-samples-") as folder:
-            paths = self.sampler.generate(self.checkpoint, self.runtime, request, Path(folder))
-            for number, path in enumerate(paths):
-                with open_image(path) as image:
-                    random = self._real.random("generated crops", number)
-                    for window in disjoint_windows(image.info.size, crops.crop, per_sample, random):
-                        crops.add(image.read(window))
-                    seams.add(image.info.size, partial(self._real.values, image))
-                shutil.rmtree(path)
+
+    def _label(self, sample: Sample) -> int | None:
+        return int(sample.target) if self.checkpoint.config.classes and sample.target >= 0 else None
+
+    def _add_generated(
+        self, request: SampleRequest, folder: Path, crops: CropSet, bicubic: CropSet, seams: SeamCounter, most: int
+    ) -> None:
+        """Add at most `most` crops of each generated image, and the same ones of its interpolated smaller version."""
+        paths = self.sampler.generate(self.checkpoint, self.runtime, request, folder)
+        for number, path in enumerate(paths):
+            with open_image(path) as image:
+                windows = disjoint_windows(
+                    image.info.size, crops.crop, most, self._real.random("generated crops", number)
+                )
+                for window in windows:
+                    crops.add(image.read(window))
+                seams.add(image.info.size, partial(self._real.values, image))
+            if request.shrunk:
+                add_interpolated(request.shrunk[number], self._real, self._factor, bicubic, windows)
+            shutil.rmtree(path)
 
     def _nearness(
         self, generated: CropSet, real: CropSet, crops: int, trained: Sequence[Sample], turned: bool
@@ -266,7 +296,7 @@ def prepare_quality(
     task = checkpoint.config.task
     if (sampler := find_image_sampler(task)) is None:
         raise FitError(f"--samples is for runs that generate images, not for those of --task {task}; leave it out")
-    sampler.size(checkpoint.config, settings.side)  # raises the error of a run that generates none
+    sampler.size(checkpoint.config, settings.side)  # raises the error of a size that the run cannot make
     vector_of = None
     if settings.features_from is not None:
         vector_of = _vectors(settings.features_from, checkpoint.config.preprocessing, runtime, memory_bytes)

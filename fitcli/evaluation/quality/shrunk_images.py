@@ -71,9 +71,10 @@ def write_shrunk(
     for number, sample in enumerate(chosen):
         with real.opener.open(sample.path) as image:
             height, width = (min(a, b) // factor * factor for a, b in zip(size, image.info.size, strict=True))
+            if not height or not width:
+                continue
             for window in disjoint_windows(image.info.size, (height, width), each, real.random("shrunk", number)):
-                pixels = real.present(image, window) if window.area and len(written.paths) < count else None
-                if pixels is not None:
+                if len(written.paths) < count and (pixels := real.present(image, window)) is not None:
                     path = folder / f"shrunk-{len(written.paths)}.zarr"
                     _write(path, pixels, real, factor)
                     written.paths.append(path)

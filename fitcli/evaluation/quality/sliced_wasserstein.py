@@ -39,10 +39,13 @@ class Compared(NamedTuple):
     Attributes:
         generated: Distance of the generated set to the real ones, the mean over both of them.
         real: Distance of two disjoint real sets.
+        bicubic: Distance of smaller real images, enlarged by cubic convolution, to the real ones; None for a run that
+            does not enlarge.
     """
 
     generated: float
     real: float
+    bicubic: float | None = None
 
 
 def descriptors_per_crop(crops: int, levels: int, channels: int) -> int:

@@ -23,6 +23,9 @@ class DecoderSampler:
     def size(self, config: RunConfig, side: int | None) -> tuple[int, int]:
         return image_size(Request(height=side, width=side), sequence_of(config))
 
+    def factor(self, config: RunConfig) -> int:
+        return 1
+
     def cuts(self, config: RunConfig) -> CutSides:
         # A group is what others call a patch: its tokens are the values of its pixels.
         return CutSides(group=sequence_of(config).patch, patch=(1, 1))

@@ -16,11 +16,12 @@ from support.pictures import save
 from fitcli import console
 from fitcli.device.runtime import choose_runtime
 from fitcli.distributed.image_queue import ImageQueue
+from fitcli.errors import DataError
 from fitcli.evaluation.evaluate import evaluate
 from fitcli.evaluation.quality.measure import QualitySettings
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageInfo
-from fitcli.images.open import create_image
+from fitcli.images.open import create_image, open_image
 from fitcli.images.window import Window
 from fitcli.tasks import registry
 from fitcli.tasks.encoding.encode import EncodingSettings
@@ -59,6 +60,9 @@ class Copier:
 
     def size(self, config: Any, side: int | None) -> tuple[int, int]:
         return (32, 32) if side is None else (side, side)
+
+    def factor(self, config: Any) -> int:
+        return 1
 
     def cuts(self, config: Any) -> CutSides:
         return CutSides(group=(16, 16), patch=(4, 4))
@@ -189,3 +193,51 @@ def test_a_classifier_of_other_images_is_refused(fit: Fit, trained: Path, tmp_pa
     result = fit("evaluate", data, "--checkpoint", run, "--samples", "4", "--features-from", trained)
     assert result.exit_code == 1
     assert f"--features-from {trained}: cannot look at images of this run: an image has 5 channels" in result.stderr
+
+
+class Enlarger(Copier):
+    """A sampler that repeats the pixels of smaller images."""
+
+    def factor(self, config: Any) -> int:
+        return 4
+
+    def generate(self, checkpoint: Any, runtime: Any, request: SampleRequest, folder: Path) -> Iterator[Path]:
+        self.asked.append(request)
+        for number, path in enumerate(request.shrunk):
+            with open_image(path) as image:
+                self.images.append(image.read(Window(0, 0, *image.info.size)))
+            pixels = np.repeat(np.repeat(self.images[-1], 4, axis=0), 4, axis=1)
+            out, (height, width) = folder / f"{number}.zarr", pixels.shape[:2]
+            with create_image(out, ImageInfo(height=height, width=width, channels=3, dtype=np.dtype(np.uint8))) as file:
+                file.write(Window(0, 0, height, width), pixels)
+            yield out
+
+
+def test_images_that_are_made_from_smaller_ones(
+    pictures: Path, generator_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enlarger = Enlarger([])
+    monkeypatch.setattr("fitcli.evaluation.quality.measure.find_image_sampler", lambda task: enlarger)
+    asked = QualitySettings(samples=9, options=registry.sampling_options()["diffusion"]())
+    found = evaluate(ImageQueue(), pictures, generator_run, "val", CPU, EncodingSettings(), quality=asked)
+    assert found is not None
+    # One third of the 16 images is shrunk, each once: it has one window of the trained size.
+    request = enlarger.asked[0]
+    assert len(request.shrunk) == len(request.labels) == len(enlarger.images) == 5
+    spotted = [spots(100 + number) for number in range(16)]
+    for small, label in zip(enlarger.images, request.labels, strict=True):
+        means = [each.reshape(8, 4, 8, 4, 3).mean(axis=(1, 3)) for each in spotted[label::2]]
+        assert min(np.abs(mean - small).max() for mean in means) <= 0.5, "rounded means of a held-out image"
+    # The squares of 4 pixels are as they were, without their noise; interpolation smooths them away.
+    finest = found.scores["quality"]["sliced_wasserstein"][0]
+    assert finest["generated"] < finest["bicubic"]
+    assert "bicubic" in found.tables[0].columns
+
+
+def test_too_few_images_to_enlarge(generator_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, split in enumerate(("train", "val", "val")):
+        save(tmp_path / split / "cat" / f"{number}.png", spots(number))
+    monkeypatch.setattr("fitcli.evaluation.quality.measure.find_image_sampler", lambda task: Enlarger([]))
+    asked = QualitySettings(samples=4, options=registry.sampling_options()["diffusion"]())
+    with pytest.raises(DataError, match="2 images to compare with"):
+        evaluate(ImageQueue(), tmp_path, generator_run, "val", CPU, EncodingSettings(), quality=asked)
