@@ -92,15 +92,8 @@ def _parse(
     StoreFiles(path, path).check_metadata()
     document, features = read_document(path), None
     if (path / ".zarray").is_file() or document.get("node_type") == "array":
-        node: Any = zarr.open_array(LocalStore(path, read_only=True), mode="r")
-        names = document.get("dimension_names") or dict(node.attrs).get("_ARRAY_DIMENSIONS")
-        try:
-            axes = array_axes(tuple(node.shape), names)
-        except ValueError as error:
-            raise ImageError(path, str(error)) from None
-        features = FeatureGrid() if node.dtype.kind == "f" and names_features(names) else None
-        image = Multiscale(version=None, axes=axes, mpp=None, color=None, paths=())
-        arrays = [(StoreFiles(path, path), path, node)]
+        image, array, features = _single_array(path, document)
+        arrays = [array]
     else:
         attributes = group_attributes(path)
         described = multiscale(attributes, path)
@@ -149,6 +142,21 @@ def _parse(
         features=features,
     )
     return info, shown, finish
+
+
+def _single_array(
+    path: Path, document: dict[str, Any]
+) -> tuple[Multiscale, tuple[StoreFiles, Path, Any], FeatureGrid | None]:
+    """Return an array that is no part of a group as an image of one level, and what it says of features."""
+    node: Any = zarr.open_array(LocalStore(path, read_only=True), mode="r")
+    names = document.get("dimension_names") or dict(node.attrs).get("_ARRAY_DIMENSIONS")
+    try:
+        axes = array_axes(tuple(node.shape), names)
+    except ValueError as error:
+        raise ImageError(path, str(error)) from None
+    features = FeatureGrid() if node.dtype.kind == "f" and names_features(names) else None
+    image = Multiscale(version=None, axes=axes, mpp=None, color=None, paths=())
+    return image, (StoreFiles(path, path), path, node), features
 
 
 def _nodata(array: Path) -> float | None:
