@@ -1,7 +1,8 @@
 """Opens a map of `fit segment` and its polygons in QGIS, without a window, and draws them over the image.
 
     fit segment IMAGE --checkpoint RUN --out MAP.tif --polygons POLYGONS
-    QT_QPA_PLATFORM=offscreen python3 benchmarks/polygons_in_qgis.py IMAGE MAP.tif POLYGONS [--picture FILE.png]
+    QT_QPA_PLATFORM=offscreen /usr/bin/python3 -m benchmarks.polygons_in_qgis IMAGE MAP.tif POLYGONS
+        [--picture FILE.png]
 
 Needs the Python of QGIS (Debian: python3-qgis) and nothing of this project. It prints whether QGIS finds each layer
 valid, their coordinate systems, the number of polygons and of those that QGIS or GEOS finds invalid, how far the
@@ -14,19 +15,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from qgis.core import (
-    QgsApplication,
-    QgsFillSymbol,
-    QgsGeometry,
-    QgsMapRendererParallelJob,
-    QgsMapSettings,
-    QgsPalettedRasterRenderer,
-    QgsRasterLayer,
-    QgsSingleSymbolRenderer,
-    QgsVectorLayer,
-)
-from qgis.PyQt.QtCore import QSize
-
 OUTLINE = {"color": "0,0,0,0", "outline_color": "255,255,0", "outline_width": "0.5"}
 WIDTH = 1024
 """Width of the picture, in pixels."""
@@ -34,6 +22,8 @@ WIDTH = 1024
 
 def invalid_polygons(layer: Any) -> int:
     """Count the polygons that a rule of QGIS or of GEOS refuses."""
+    from qgis.core import QgsGeometry
+
     rules = (QgsGeometry.ValidatorQgisInternal, QgsGeometry.ValidatorGeos)
     return sum(any(feature.geometry().validateGeometry(rule) for rule in rules) for feature in layer.getFeatures())
 
@@ -47,6 +37,9 @@ def extent_error(image: Any, layer: Any) -> float:
 
 def draw(image: Any, polygons: Any, path: str) -> None:
     """Draw the outlines of the polygons over the image."""
+    from qgis.core import QgsFillSymbol, QgsMapRendererParallelJob, QgsMapSettings, QgsSingleSymbolRenderer
+    from qgis.PyQt.QtCore import QSize
+
     polygons.setRenderer(QgsSingleSymbolRenderer(QgsFillSymbol.createSimple(OUTLINE)))
     settings = QgsMapSettings()
     settings.setLayers([polygons, image])
@@ -66,6 +59,8 @@ def main() -> None:
     parser.add_argument("polygons")
     parser.add_argument("--picture")
     given = parser.parse_args()
+    from qgis.core import QgsApplication, QgsPalettedRasterRenderer, QgsRasterLayer, QgsVectorLayer
+
     application = QgsApplication([], False)
     application.initQgis()
     try:

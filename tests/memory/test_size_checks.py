@@ -14,6 +14,21 @@ from fitcli.patches.grid import PatchGrid
 IMAGE = ArrayReader(np.zeros((20, 30, 3), np.uint16))
 
 
+@pytest.fixture(autouse=True)
+def every_size_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(size_checks, "UNCHECKED_BYTES", 0)
+
+
+def test_the_system_is_not_asked_for_small_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(size_checks, "available_bytes", lambda: asked.append(1) or 10**9)
+    monkeypatch.setattr(size_checks, "UNCHECKED_BYTES", 20 * 30 * 3 * 2)
+    check_pixels(IMAGE, (20, 30), "crop it")
+    assert not asked
+    check_pixels(IMAGE, (20, 31), "crop it")
+    assert len(asked) == 1
+
+
 def test_pixels_that_fit_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(size_checks, "available_bytes", lambda: 10 * 30 * 3 * 2)
     check_pixels(IMAGE, (10, 30), "crop it")

@@ -55,7 +55,7 @@ def test_channels_are_normalised_by_the_real_sets() -> None:
     found = sliced_distances(descriptors(40, 3), real, random(9))
     scaled = [np.array([2, 100], np.float32) * each + 7 for each in (descriptors(40, 3), *real)]
     again = sliced_distances(scaled[0], (scaled[1], scaled[2]), random(9))
-    assert again == pytest.approx(found, rel=1e-4)
+    assert again[:2] == pytest.approx(found[:2], rel=1e-4)
     both = np.concatenate(real).astype(np.float64)
     mean, deviation = both.mean(axis=(0, 1, 2)), both.std(axis=(0, 1, 2))
     flat = [((each - mean) / deviation).reshape(40, -1) for each in (descriptors(40, 3), *real)]
@@ -76,7 +76,7 @@ def test_dull_and_dark_images_are_far_away() -> None:
 
 def test_a_channel_without_contrast_is_left_as_it_is() -> None:
     flat = np.ones((9, SIDE, SIDE, 1), np.float32)
-    assert sliced_distances(flat, (flat, flat), random()) == (0, 0)
+    assert sliced_distances(flat, (flat, flat), random())[:2] == (0, 0)
 
 
 def test_descriptors_are_neighbourhoods_of_a_level() -> None:
