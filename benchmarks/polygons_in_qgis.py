@@ -1,13 +1,13 @@
 """Opens a map of `fit segment` and its polygons in QGIS, without a window, and draws them over the image.
 
     fit segment IMAGE --checkpoint RUN --out MAP.tif --polygons POLYGONS
-    QT_QPA_PLATFORM=offscreen /usr/bin/python3 -m benchmarks.polygons_in_qgis IMAGE MAP.tif POLYGONS
+    QT_QPA_PLATFORM=offscreen python -m benchmarks.polygons_in_qgis IMAGE MAP.tif POLYGONS
         [--picture FILE.png]
 
-Needs the Python of QGIS (Debian: python3-qgis) and nothing of this project. It prints whether QGIS finds each layer
-valid, their coordinate systems, the number of polygons and of those that QGIS or GEOS finds invalid, how far the
-extents of map and image differ, in pixels, and the classes that QGIS reads from the palette of the map. The picture
-has the outlines of the polygons over the image.
+Needs the Python of QGIS (Debian: /usr/bin/python3 with python3-qgis) and nothing of this project. It prints whether
+QGIS finds each layer valid, their coordinate systems, the number of polygons and of those that QGIS or GEOS finds
+invalid, how far the extents of map and image differ, in pixels, and the classes that QGIS reads from the palette of the
+map. The picture has the outlines of the polygons over the image.
 """
 
 from __future__ import annotations

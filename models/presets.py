@@ -30,7 +30,7 @@ class Preset:
         stem: Stem of a classifier.
         head: Width of an attention head.
         pool_heads: Pooling heads of a classifier.
-        attention_start: Size of the initial attention weights of a classifier.
+        attention_start: Size of the initial attention weights.
         output_head: Output head: of a denoiser "linear" (as in the reference) or "overlap", see `output_head.py`; of a
             classifier "attention" or one that is added, see `heads.py`. None for the first.
 
@@ -98,10 +98,24 @@ CELL = 2
 
 DENOISERS: dict[str, Preset] = {
     "debug": Preset(
-        plan="(1)1(1)", latents=4, token_width=64, latent_width=64, patch=4, group=8, output_head="overlap"
+        plan="(1)1(1)",
+        latents=4,
+        token_width=64,
+        latent_width=64,
+        patch=4,
+        group=8,
+        output_head="overlap",
+        attention_start="unit",
     ),
     "nano": Preset(
-        plan="(1)1(1)", latents=4, token_width=128, latent_width=128, patch=8, group=8, output_head="overlap"
+        plan="(1)1(1)",
+        latents=4,
+        token_width=128,
+        latent_width=128,
+        patch=8,
+        group=8,
+        output_head="overlap",
+        attention_start="unit",
     ),
     "tiny": Preset(plan="(2)2(2)2(2)", latents=8, token_width=192, latent_width=256, patch=8, group=8),
     "small": Preset(plan="(2)3(2)3(2)", latents=16, token_width=320, latent_width=512, patch=8, group=8),
@@ -146,7 +160,6 @@ def classifier_preset(
             "stem": preset.stem,
             "classes": classes,
             "pool_heads": preset.pool_heads,
-            "attention_start": preset.attention_start,
             "output_head": preset.output_head or ATTENTION,
         }
     )
@@ -184,7 +197,6 @@ def dense_preset(
             "stem": preset.stem,
             "outputs": outputs,
             "cells": preset.patch // cell,
-            "attention_start": preset.attention_start,
         }
     )
 
@@ -292,4 +304,5 @@ def _trunk(preset: Preset, tokens: int) -> dict[str, Any]:
         "latent_width": preset.latent_width,
         "token_heads": preset.token_width // preset.head,
         "latent_heads": preset.latent_width // preset.head,
+        "attention_start": preset.attention_start,
     }

@@ -37,7 +37,9 @@ BASE = "--preset debug --prediction x --self-condition-rate 0 --learning-rate 0.
 
 VARIANTS = {
     "base": "",
+    "attention as in the reference": "--attention-start reference",
     "linear head": "--output-head linear",
+    "two local layers": "--plan (2)1(2)",
     "prediction v": "--prediction v",
     "prediction eps": "--prediction eps",
     "self-conditioning": "--self-condition-rate 0.9",

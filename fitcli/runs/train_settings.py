@@ -169,6 +169,11 @@ class TrainSettings:
         "mean with the neighbours in its group, which predict half a patch beyond themselves. Of a classifier, "
         "attention, or one that a package adds (docs/library.md).",
     )  # fmt: skip
+    attention_start: Literal["reference", "unit"] | None = option(
+        None, "Initial attention weights.", panel=MODEL,
+        more="reference: as the published implementation draws them, with nearly uniform attention; unit: with "
+        "the variance 1 / inputs, which small models learn faster with.",
+    )  # fmt: skip
     mpp: float | None = option(
         None,
         "Scale: microns per pixel.",
