@@ -113,7 +113,8 @@ class Scaled(Even):
 
 
 NO_SHARES = {
-    math.nan: "that are NaN or infinite", math.inf: "that are NaN or infinite", -1.0: "below zero", 0.0: "that are all zero",
+    math.nan: "that are NaN or infinite", math.inf: "that are NaN or infinite", -1.0: "below zero",
+    0.0: "that are all zero",
 }  # fmt: skip
 
 
