@@ -64,7 +64,8 @@ def test_a_run_keeps_the_name_of_its_head(fit: Fit, tmp_path: Path) -> None:
     data, run = two_classes(tmp_path / "data"), tmp_path / "run"
     image, ask = data / "dark" / "0.png", ["--checkpoint", run, "--device", "cpu"]
     missing = "no output head 'mean'; there is attention; install the package that has it"
-    assert refused(fit, "train", data, "--out", run, *SMALL, "--output-head", "mean") == missing
+    named = refused(fit, "train", data, "--out", run, *SMALL, "--output-head", "mean")
+    assert named == f"--output-head mean: {missing}"
     OUTPUT_HEADS.register("mean", Mean)
     recipe = tmp_path / "mean.toml"
     recipe.write_text('[model]\noutput-head = "mean"\n')
