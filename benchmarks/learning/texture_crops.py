@@ -37,7 +37,7 @@ def crops(whole: NDArray[np.uint8], split: str, rng: np.random.Generator) -> Ite
         top, left = rng.integers(0, half.shape[0] - height + 1), rng.integers(0, half.shape[1] - width + 1)
         crop = half[top : top + height, left : left + width].astype(np.float64)
         evened = MEAN + CONTRAST * (crop - crop.mean()) / crop.std()
-        yield np.rot90(evened, rng.integers(4)).round().clip(0, 255).astype(np.uint8)
+        yield np.rot90(evened, int(rng.integers(4))).round().clip(0, 255).astype(np.uint8)
 
 
 def main() -> None:

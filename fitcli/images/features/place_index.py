@@ -178,7 +178,7 @@ def _blocks(coordinates: Coordinates) -> NDArray[np.int64]:
     start = np.flatnonzero((width > 0) & (width == height))
     across, below, side = right[start], down[start], width[start]
     closed = (down[across] == right[below]) & (height[across] == side) & (width[below] == side)
-    return side[closed]
+    return np.asarray(side[closed])
 
 
 def _next(lines: NDArray[np.int64], along: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
