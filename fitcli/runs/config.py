@@ -273,7 +273,7 @@ def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ImpossibleModel(CheckpointError):
-    """A model takes for ever to build, or more memory than any machine has."""
+    """A model, by its layers or the side of its groups, takes for ever or more memory than any machine has."""
 
 
 def _check_possible(model: ModelConfig) -> None:
@@ -288,4 +288,4 @@ def _check_possible(model: ModelConfig) -> None:
         )
     for name, value in dataclasses.asdict(model).items():
         if isinstance(value, int) and value > (LARGEST_GROUP**2 if name == "tokens" else LARGEST_SIZE):
-            raise ImpossibleModel(f"{name} {value} is impossible")
+            raise CheckpointError(f"{name} {value} is impossible")
