@@ -1,10 +1,11 @@
 """Compares how smoothly runs learn, from their metrics.jsonl: a table, and a picture of their validation losses.
 
-    python -m benchmarks.learning.validation_curves DATASET=BEFORE,AFTER ... [--plot FILE.png] [--out FILE.json]
+    python -m benchmarks.learning.validation_curves DATASET=BEFORE,AFTER ... [--earlier FILE.json] [--plot FILE.png]
+        [--out FILE.json]
 
 BEFORE and AFTER are run folders of `fit train` on the same data set, with other defaults. Steps to 95 % are those after
 which the validation accuracy stays there. A drop is a validation whose accuracy is more than ten points below the one
-before.
+before. `--earlier` takes the curves of other data sets from the results of an earlier call.
 """
 
 from __future__ import annotations
@@ -81,6 +82,13 @@ def plot(curves: dict[str, tuple[list[Validated], list[Validated]]], path: Path)
     figure.savefig(path, dpi=90)
 
 
+def earlier_curves(path: Path | None) -> dict[str, tuple[list[Validated], list[Validated]]]:
+    """Return the curves that a file of results holds; none without a file."""
+    found = {} if path is None else json.loads(path.read_text(encoding="utf-8"))["curves"]
+    return {name: ([Validated(*each) for each in before], [Validated(*each) for each in after])
+            for name, (before, after) in found.items()}  # fmt: skip
+
+
 def data_set(text: str) -> tuple[str, tuple[Path, Path]]:
     """Parse `DATASET=BEFORE,AFTER`."""
     name, _, runs = text.partition("=")
@@ -93,10 +101,12 @@ def data_set(text: str) -> tuple[str, tuple[Path, Path]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=data_set, nargs="+", metavar="DATASET=BEFORE,AFTER")
+    parser.add_argument("--earlier", type=Path, help="JSON file with the curves of other data sets")
     parser.add_argument("--plot", type=Path, help="picture of the curves")
     parser.add_argument("--out", type=Path, help="JSON file for the numbers and the curves")
     options = parser.parse_args()
-    curves = {name: (read_curve(before), read_curve(after)) for name, (before, after) in options.runs}
+    curves = earlier_curves(options.earlier)
+    curves |= {name: (read_curve(before), read_curve(after)) for name, (before, after) in options.runs}
     print("| data set | largest loss | drops | steps to 95 % | least loss | accuracy at the end |")
     print("|---|---|---|---|---|---|")
     for name, pair in curves.items():

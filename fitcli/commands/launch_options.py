@@ -10,12 +10,17 @@ import typer
 from fitcli.commands.options import COMPUTING
 from fitcli.runs.train_settings import IMAGES, STOPPING
 
-DataSet = Annotated[Path, typer.Argument(metavar="DATA", help="Data set: a folder or a file.")]
+DataSet = Annotated[Path, typer.Argument(metavar="DATA", help="Data set: a folder or a CSV file.")]
 RunToWrite = Annotated[Path, typer.Option("--out", help="Run folder to write.", metavar="RUN")]
 CrossValidate = Annotated[
     int | None,
     typer.Option(
-        "--cross-validate", help="Train N folds.", min=2, metavar="N", rich_help_panel=IMAGES, show_default=False
+        "--cross-validate",
+        help="Train N runs, one per fold.",
+        min=2,
+        metavar="N",
+        rich_help_panel=IMAGES,
+        show_default=False,
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in RUN.")]

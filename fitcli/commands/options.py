@@ -200,7 +200,7 @@ OnePerPlace = Annotated[
 ]
 ImageFolder = Annotated[
     Path | None,
-    typer.Option("--images", help="Folder of images.", metavar="FOLDER", rich_help_panel=IMAGES),
+    typer.Option("--images", help="Folder of a CSV file's images.", metavar="FOLDER", rich_help_panel=IMAGES),
 ]
 Mpp = Annotated[
     float | None,

@@ -172,12 +172,11 @@ def _cross_validate(settings: TrainSettings, start: StartOptions, folds: int, co
 
 
 def _train_fold(settings: TrainSettings, start: StartOptions) -> bool:
-    console.log(f"fold {settings.fold}: {start.folder}")
-    return _train(settings, start)
+    return _train(settings, start, heading=f"fold {settings.fold}: {start.folder}")
 
 
-def _train(settings: TrainSettings, start: StartOptions) -> bool:
-    """Train a run; return False if the time was over before its end."""
+def _train(settings: TrainSettings, start: StartOptions, heading: str = "") -> bool:
+    """Train a run; return False if the time was over before its end. The heading follows the checks."""
     from fitcli.device.runtime import return_freed_memory
     from fitcli.training.loop import train as run_training
     from fitcli.training.prepare import prepare
@@ -188,6 +187,8 @@ def _train(settings: TrainSettings, start: StartOptions) -> bool:
         # Before images are read: the plan has only what they leave.
         return_freed_memory()
     run, done = start.world.run_on_all(lambda: prepare(settings, start))
+    if heading:
+        console.log(heading)
     if run.changed:
         console.warning(f"{start.data}: {run.changed}")
     for warning in run.warnings:

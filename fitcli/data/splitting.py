@@ -105,8 +105,8 @@ def split_images(
             contents = None
         rows = _with_dealt_fold(path, listing, splitting, training, contents)
     notes, warnings = _unused_folds(path, listing, splitting), [*_patient_warnings(path, rows)]
-    if column and training:
-        warnings += _missing_classes(path, rows, listing.columns)
+    if training:
+        warnings += _missing_classes(path, rows, listing.columns, "the fold has " if column else "")
     return replace(listing, rows=rows, notes=(*listing.notes, *notes), warnings=tuple(warnings))
 
 
@@ -345,13 +345,14 @@ def _patient_warnings(path: Path, rows: Sequence[ListedImage]) -> list[str]:
     return warnings
 
 
-def _missing_classes(path: Path, rows: Sequence[ListedImage], columns: Sequence[LabelColumn]) -> list[str]:
+def _missing_classes(path: Path, rows: Sequence[ListedImage], columns: Sequence[LabelColumn], who: str) -> list[str]:
+    """Return a warning of the classes without an image to validate on, if there are such images at all."""
     spread = _spread_column(columns)
     if spread is None:
         return []
     found = {row.labels[spread] for row in rows if row.split == "val"}
-    missing = sorted({row.labels[spread] for row in rows if row.split != "test"} - found)
-    return [f"{path}: the fold has no image to validate on of class {_named(missing)}"] if missing else []
+    missing = sorted({row.labels[spread] for row in rows if row.split != "test"} - found) if found else []
+    return [f"{path}: {who}no image to validate on of class {_named(missing)}"] if missing else []
 
 
 def _named(items: Sequence[object]) -> str:

@@ -272,13 +272,17 @@ def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
+class ImpossibleModel(CheckpointError):
+    """A model, by its layers or the side of its groups, takes for ever or more memory than any machine has."""
+
+
 def _check_possible(model: ModelConfig) -> None:
     """Refuse the config of a model that takes for ever to build, or more memory than any machine has."""
     layers = sum(map(sum, model.segments))
     if layers > MOST_LAYERS:
-        raise CheckpointError(f"a model of {layers} layers is impossible; there may be {MOST_LAYERS}")
+        raise ImpossibleModel(f"a model of {layers} layers is impossible; there may be {MOST_LAYERS}")
     if isinstance(model, EncoderConfig) and model.patch * model.group > LARGEST_GROUP:
-        raise CheckpointError(
+        raise ImpossibleModel(
             f"groups of {model.patch * model.group} pixels per side are impossible; a patch times the patches per side "
             f"of a group may be {LARGEST_GROUP}"
         )

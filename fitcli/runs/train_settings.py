@@ -234,7 +234,7 @@ class TrainSettings:
     )
     max_bad_images: int = option(
         0,
-        "Bad images to leave out.",
+        "Unreadable images to allow.",
         panel=IMAGES,
         minimum=0,
         maximum=MOST,
@@ -261,7 +261,7 @@ class TrainSettings:
     )
     group_by: str | None = option(
         None,
-        "Column to keep together.",
+        "Column of patients.",
         panel=IMAGES,
         metavar="COLUMN",
         more="Images with the same value in this column of the CSV file stay in one split. Without it, the column "
@@ -269,7 +269,7 @@ class TrainSettings:
     )
     folds: int | None = option(
         None,
-        "Folds of the images.",
+        "Number of folds.",
         panel=IMAGES,
         minimum=2,
         maximum=MOST,

@@ -8,6 +8,7 @@ from typing import Any
 
 from fitcli.errors import FitError
 from fitcli.plugins.registry import PluginError, Registry
+from fitcli.runs.config import ImpossibleModel
 from fitcli.runs.option import flag
 from models.checks import ConfigError
 from models.presets import DECODERS, DENOISERS, PRESETS, Preset
@@ -49,6 +50,6 @@ def chosen_preset(group: str, name: str, changes: Mapping[str, Any]) -> Iterator
         raise FitError(f"--preset {name}: {error}") from None
     try:
         yield
-    except ConfigError as error:
+    except (ConfigError, ImpossibleModel) as error:
         options = "".join(f" {flag(each)} {value}" for each, value in changes.items())
         raise FitError(f"--preset {name}{options}: {error}") from None

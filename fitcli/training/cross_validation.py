@@ -11,15 +11,17 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fitcli.errors import CheckpointError, FitError
+from fitcli.data.csv_listing import IN_FILES
+from fitcli.errors import CheckpointError, DataError, FitError
 from fitcli.files.publish import write_text
 from fitcli.runs.config import is_run
 from fitcli.runs.train_settings import TrainSettings
+from fitcli.tasks.registry import find_task
 from fitcli.training.checkpointing.run_description import best_report
 from fitcli.training.checkpointing.run_record import load_fingerprint, load_settings
 from fitcli.training.checkpointing.saved_states import saved_step
@@ -72,10 +74,14 @@ def cross_validate(
     world, folder = start.world, start.folder
     numbers, dealt = world.run_on_all(lambda: _numbers(settings, start, folds))
     finished: dict[int, Entry] = world.broadcast(_finished(folder))
-    _check_folder(folder, numbers, world.broadcast(_runs(folder)), finished, continues)
+    runs = world.broadcast(_runs(folder))
+    _check_folder(folder, numbers, runs, finished, continues)
+    own_settings = {number: replace(settings, folds=folds if dealt else None, fold=number) for number in numbers}
+    if not runs:
+        world.run_on_all(lambda: _check_folds(start, own_settings.values()))
     trained = False
     for number in numbers:
-        own = replace(settings, folds=folds if dealt else None, fold=number)
+        own = own_settings[number]
         fold = folder / f"fold-{number}"
         # A name counts as given, so that a resumed fold with other folds is refused.
         own_start = replace(
@@ -150,6 +156,24 @@ def _numbers(settings: TrainSettings, start: StartOptions, folds: int) -> tuple[
             f"{start.data}: has {len(numbers)} folds in its column fold; give --cross-validate {len(numbers)}"
         )
     return (numbers, False) if numbers else (list(range(1, folds + 1)), True)
+
+
+def _check_folds(start: StartOptions, folds: Iterable[TrainSettings]) -> None:
+    """Find the images of each fold before the first is trained: one that cannot be trained is found at once.
+
+    Folds of labels in files always have the same classes, and are dealt by reading all labels: these are left out.
+
+    Raises:
+        DataError: A fold cannot be trained.
+    """
+    for settings in folds:
+        if find_task(settings.task).labels in IN_FILES:
+            continue
+        try:
+            find_dataset(start, settings)
+        except DataError as error:
+            # An error of folds that are dealt speaks of all of them.
+            raise error if settings.folds else DataError(f"{error}; fold {settings.fold} holds out all") from None
 
 
 def _runs(folder: Path) -> list[str]:

@@ -85,20 +85,19 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     refuse_options(settings.task, set(start.given))
     _check_share(settings, start)
     # Check the settings before thousands of headers are read.
-    with chosen_preset(task_options()[settings.task].preset_group, settings.preset, settings.model_changes):
+    names_preset = partial(
+        chosen_preset, task_options()[settings.task].preset_group, settings.preset, settings.model_changes
+    )
+    with names_preset():
         task.check(settings)
     if settings.start_from is not None:
         _check_start(Path(settings.start_from), settings)
     dataset = task.survey_targets(settings, find_dataset(start, settings))
     how = ReadAs(**settings.reading)
     survey = survey_images(dataset, settings.seed, settings.max_bad_images, how)
-    run = _run(
-        _with_extent(task.describe(settings, dataset, survey), settings, survey),
-        settings,
-        dataset,
-        start.runtime,
-        start,
-    )
+    with names_preset():
+        described = task.describe(settings, dataset, survey)
+    run = _run(_with_extent(described, settings, survey), settings, dataset, start.runtime, start)
     _compare_data(run, survey.sizes)
     understood = survey.pixels(), *describe_dataset(dataset), scale_text(survey.scales)
     if settings.start_from is not None:

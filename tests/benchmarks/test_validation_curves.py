@@ -44,3 +44,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "| wells, before | 0.50 | 0 | never | 0.50 | 50% |" in capsys.readouterr().out
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "o.json").read_text())["curves"]["wells"][1] == [[1, 0.5, 1.0]]
+    more = [f"demo={tmp_path / 'b'},{tmp_path / 'b'}", "--earlier", str(tmp_path / "o.json")]
+    monkeypatch.setattr(sys, "argv", ["validation_curves", *more])
+    validation_curves.main()
+    shown = capsys.readouterr().out
+    assert "| wells, before | 0.50 | 0 | never | 0.50 | 50% |" in shown
+    assert "| demo, after | 0.50 | 0 | 1 | 0.50 | 100% |" in shown

@@ -228,6 +228,12 @@ def test_warnings(tmp_path: Path) -> None:
     folds = ["path,label,fold", "a,x,1", "b,y,1", "c,x,2", "d,y,2", "e,x,3"]
     (warning,) = load_dataset(made(tmp_path, folds), splitting=Splitting(fold=3)).warnings
     assert warning.endswith("the fold has no image to validate on of class y")
+    named = ["path,label,split", "a,x,train", "b,y,train", "c,x,val"]
+    (warning,) = load_dataset(made(tmp_path, named)).warnings
+    assert warning.endswith("data.csv: no image to validate on of class y")
+    assert load_dataset(made(tmp_path, named[:3])).warnings == (), (
+        "nothing at all to validate on has a warning of its own"
+    )
     assert load_dataset(made(tmp_path, ["path,label,patient", "a,x,", "b,y,", "c,x,", "d,y,"])).warnings == ()
 
 

@@ -180,7 +180,8 @@ def test_a_training_of_a_model_that_cannot_be_is_refused(fit: Fit, tmp_path: Pat
     """Its run could not be loaded."""
     data = two_classes(tmp_path / "data")
     result = fit("train", data, "--out", tmp_path / "run", "--preset", "debug", "--group", "1100", "--device", "cpu")
-    assert (result.exit_code, result.stderr.startswith("error: groups of 17600 pixels per side")) == (1, True)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: --preset debug --group 1100: groups of 17600 pixels per side")
 
 
 def test_the_range_of_pixels() -> None:

@@ -27,7 +27,7 @@ MORE = {
     "train": {
         "out": "It is created; an existing run is refused without --resume.",
         "images": "Paths in the CSV file are relative to it; images are also found by name, with or without suffix.",
-        "cross_validate": "One run per fold, in RUN/fold-1, ..., and a table of their scores with means and intervals.",
+        "cross_validate": "In RUN/fold-1, ...; and a table of their scores with means and intervals.",
         "task": "A resumed run has its own task.",
         "memory": "It limits the device that computes. A step that would take more recomputes or streams.",
         "resume": "It continues as the same run, from the last saved state. Give the same options, or more epochs.",

@@ -25,6 +25,13 @@ MOST_DROPPED = 0.05
 MOST_OTHER = 0.2
 """Largest share of distances of neighbours that may be no multiple of the most frequent one."""
 
+LEAST_BLOCKS, BLOCKS = 4, 0.02
+"""Number of blocks of four patches, and their share of all patches, from which on a second distance is a second size.
+
+Of a grid whose places are filled at random with probability p, at most p^4 (1 - p)^4 of the places, 0.8 % of the
+patches, begin a block at twice the distance.
+"""
+
 ROUNDED = 0.02
 """Difference of a stated distance of patches from their own that rounding explains, as a share of it."""
 
@@ -123,7 +130,7 @@ def index_places(coordinates: Coordinates, stated: float | None) -> PlaceIndex:
 
 
 def _side(coordinates: Coordinates, stated: float | None) -> int:
-    """Return the distance of two places: that of most neighbours in a line."""
+    """Return the distance of two places: that of most neighbours in a line, or the common measure of all distances."""
     distances = np.concatenate([_distances(coordinates[:, 0], coordinates[:, 1]),
                                 _distances(coordinates[:, 1], coordinates[:, 0])])  # fmt: skip
     if not distances.size:
@@ -138,17 +145,50 @@ def _side(coordinates: Coordinates, stated: float | None) -> int:
     # Distances of patches in the same piece of tissue are multiples of the side; others are those across a gap.
     others = values % side != 0
     if counts[others].sum() > MOST_OTHER * counts.sum():
-        second = int(values[others][counts[others].argmax()])
-        raise BadCoordinates(
-            f"has patches at distances of {side} and of {second} pixels, as of two patch sizes; extract all of them "
-            "with one size"
-        )
+        # Of a few patches that are scattered over a grid, most may happen to be two or three places apart.
+        if (common := int(np.gcd.reduce(values))) not in values:
+            raise _two_sizes(side, int(values[others][counts[others].argmax()]))
+        side = common
+    values, counts = np.unique(_blocks(coordinates), return_counts=True)
+    second_sizes = (values != side) & (counts >= max(LEAST_BLOCKS, BLOCKS * len(coordinates)))
+    if second_sizes.any():
+        raise _two_sizes(side, int(values[second_sizes][counts[second_sizes].argmax()]))
     if stated is not None and side < stated * (1 - ROUNDED):
         raise BadCoordinates(
             f"has patches of {stated:g} pixels at distances of {side}, so they overlap or come from two patch sizes; "
             "extract them again, or write the attribute overlap of its dataset coords"
         )
     return side
+
+
+def _two_sizes(side: int, second: int) -> BadCoordinates:
+    return BadCoordinates(
+        f"has patches at distances of {side} and of {second} pixels, as of two patch sizes; extract all of them with "
+        "one size"
+    )
+
+
+def _blocks(coordinates: Coordinates) -> NDArray[np.int64]:
+    """Return the sides of the squares of four patches that are neighbours of each other in their lines.
+
+    A patch size has such squares wherever its patches cover an area. In a grid of another size they are rare: three
+    holes around a corner make none.
+    """
+    (right, width), (down, height) = (_next(coordinates[:, 1 - axis], coordinates[:, axis]) for axis in (0, 1))
+    start = np.flatnonzero((width > 0) & (width == height))
+    across, below, side = right[start], down[start], width[start]
+    closed = (down[across] == right[below]) & (height[across] == side) & (width[below] == side)
+    return np.asarray(side[closed])
+
+
+def _next(lines: NDArray[np.int64], along: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the number of the next patch in the line of each patch, and its distance; 0 and 0 for the last one."""
+    order = np.lexsort((along, lines))
+    number, distance = np.zeros(len(lines), np.int64), np.zeros(len(lines), np.int64)
+    same = np.diff(lines[order]) == 0
+    number[order[:-1][same]] = order[1:][same]
+    distance[order[:-1]] = np.where(same, np.diff(along[order]), 0)
+    return number, distance
 
 
 def _distances(lines: NDArray[np.int64], along: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -62,6 +62,10 @@ DEEP_AVIF = "AVIF of more than 8 bits"
 PIXEL_SECONDS = {"JPEG2000": 4e-7, "AVIF": 1e-7, DEEP_AVIF: 2e-7}
 """CPU time per pixel that another process may take beyond its seconds for any picture, by format; 0 for others."""
 
+_NO_HDF5 = "is no HDF5 file, although its name says so; copy or extract it again"
+FEATURES = {".h5": _NO_HDF5, ".hdf5": _NO_HDF5, ".npy": _NO_HDF5.replace("HDF5", "NumPy")}
+"""What is wrong with a file that has the suffix of features, but no content that is known."""
+
 OVERHEAD_BYTES = 1 << 28
 """Memory that the decoder of a JPEG 2000 file may take beside twice its pixels, for parts that its header names."""
 
@@ -85,7 +89,9 @@ class RasterReader(ChunkedReader):
             raise
         except UnidentifiedImageError:
             foreign = foreign_by_content(path)
-            what = "is not an image that fit can read; give a TIFF, PNG, JPEG or zarr image"
+            what = FEATURES.get(
+                path.suffix.lower(), "is not an image that fit can read; give a TIFF, PNG, JPEG or zarr image"
+            )
             raise ImageError(path, what if foreign is None else foreign.advice(path)) from None
         except Image.DecompressionBombError:
             raise _too_large(path, "more pixels", lossless=True) from None

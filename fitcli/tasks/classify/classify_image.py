@@ -19,7 +19,7 @@ from fitcli.runs.finite_output import check_finite_numbers
 from fitcli.runs.targets import Target, slices
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.classify.evidence import spread, spread_contributions
-from fitcli.tasks.classify.heads import attention_pool, check_evidence
+from fitcli.tasks.classify.heads import attention_pool, check_evidence, check_weights
 from fitcli.tasks.classify.targets.kinds import kind_of
 from fitcli.tasks.encoding.encode import EncodingPass, EncodingSettings, encoding
 from models.contributions import contributions
@@ -135,7 +135,8 @@ def classify_image(
     Raises:
         ImageError: The image cannot be read, or is not of a kind that the model was trained on.
         OutOfMemory: The image needs more memory than the limit, or than there is.
-        FitError: The state belongs to another job, or the head of the model gives no evidence or contributions.
+        FitError: The state belongs to another job, or the head of the model gives no evidence or contributions, or
+            weights that are no shares.
         NonFiniteOutput: The predictions are NaN or infinite.
         ValueError: The target has no such class.
     """
@@ -164,6 +165,7 @@ def classify_image(
         kept = None
         if job.reads is not None and keep_evidence:
             weights = pooled.evidence[..., evidence_target].float().cpu()
+            check_weights(checkpoint.model, weights)
             kept = spread(weights, job.reads, job.grid, job.places, job.plan.handful)
         by_class = _by_class(
             job, checkpoint.model, latents, targets[evidence_target].is_single, evidence_target, numbers

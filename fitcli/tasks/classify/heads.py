@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from fitcli.errors import FitError
 from fitcli.plugins.registry import Registry
 from models.encoder import FITClassifier
-from models.heads import FINDERS, HEADS, HeadFactory, gives_evidence
+from models.heads import FINDERS, HEADS, AddedHead, HeadFactory, gives_evidence
 from models.pooling import AttentionPool
 
 OUTPUT_HEADS: Registry[HeadFactory] = Registry("output head", "fit.heads", HEADS)
@@ -37,3 +39,31 @@ def check_evidence(model: FITClassifier) -> None:
             f"the output head {model.config.output_head!r} returns no weights of latents, so there is no heat map; "
             "leave --heatmap out, or use another run"
         )
+
+
+def check_weights(model: FITClassifier, weights: Tensor) -> None:
+    """Refuse weights of an added head that are no shares: a heat map of them would mean nothing.
+
+    They need not sum to 1: heat maps show them relative to their sum.
+
+    Args:
+        model: The model.
+        weights: Weights of the latents of an image for one target [g m], on the CPU.
+
+    Raises:
+        FitError: A weight is NaN, infinite or negative, or all of them are zero.
+    """
+    if not isinstance(model.head, AddedHead):
+        return
+    if not bool(weights.isfinite().all()):
+        problem = "that are NaN or infinite"
+    elif bool((weights < 0).any()):
+        problem = "below zero"
+    elif not bool(weights.any()):
+        problem = "that are all zero"
+    else:
+        return
+    raise FitError(
+        f"output head {model.config.output_head!r} returned weights of latents {problem}, so there is no heat map; "
+        "return shares of at least 0, leave --heatmap out, or use another run"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from fitcli.execution.plan import ExecutionPlan
 from fitcli.images.base import ImageReader
 from fitcli.memory.samples import SamplePass, StepInput
 from fitcli.patches.sample_pixels import as_pixels
+from fitcli.plugins.registry import PluginError, Registry
 from fitcli.runs.config import RunConfig, TaskDetails
 from fitcli.runs.targets import Target
 from fitcli.runs.train_settings import TrainSettings
@@ -68,10 +69,10 @@ class Classify(Task[FITClassifier]):
 
     def check(self, settings: TrainSettings) -> None:
         config = classifier_preset(settings.preset, channels=1, classes=2, changes=settings.model_changes)
-        OUTPUT_HEADS.find(config.output_head)
+        _find(OUTPUT_HEADS, "--output-head", config.output_head)
         with torch.device("meta"):
             build_head(config)
-        LOSSES.find(cast(ClassifyOptions, settings.options).loss)
+        _find(LOSSES, "--loss", cast(ClassifyOptions, settings.options).loss)
 
     def describe(self, settings: TrainSettings, dataset: Dataset, survey: Survey) -> RunConfig:
         options = cast(ClassifyOptions, settings.options)
@@ -145,6 +146,14 @@ def kept_targets(settings: TrainSettings, dataset: Dataset) -> tuple[Target, ...
         old if replace(old, outputs=new.outputs, scale=new.scale) == new else new
         for old, new in zip(earlier, dataset.targets, strict=True)
     )
+
+
+def _find(parts: Registry[Any], option: str, name: str) -> None:
+    """Find a part that an option names, and name the option in the error if there is none."""
+    try:
+        parts.find(name)
+    except PluginError as error:
+        raise FitError(f"{option} {name}: {error}") from None
 
 
 def _check_options(options: ClassifyOptions, targets: Sequence[Target]) -> None:

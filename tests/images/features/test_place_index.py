@@ -45,6 +45,13 @@ def test_the_distance_is_that_of_neighbours(stated: float | None) -> None:
     assert index_places(some_places(), stated).side == SIDE
 
 
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.3, 0.5, 0.7, 0.9])
+def test_a_grid_with_holes_is_of_one_size(share: float) -> None:
+    for seed in range(8):
+        for rows in (15, 40):
+            assert index_places(some_places(rows, rows, share, seed), None).side == SIDE
+
+
 def test_a_single_patch_has_the_size_that_is_stated() -> None:
     index = index_places(np.array([[700, 900]]), 256.0)
     assert (index.height, index.width, index.side, index.left, index.top) == (1, 1, 256, 700, 900)
@@ -84,6 +91,18 @@ BAD: dict[str, tuple[Any, str]] = {
     "two sizes": (
         np.concatenate([places(6, 6), places(6, 6, top=50, left=50, side=300)]),
         "at distances of 300 and of 512 pixels, as of two patch sizes",
+    ),
+    "two sizes, one twice the other": (
+        np.concatenate([places(6, 6), places(6, 6, top=50, left=50, side=256)]),
+        "at distances of 256 and of 512 pixels, as of two patch sizes",
+    ),
+    "a few of two sizes, in lines of the others": (
+        np.concatenate([places(20, 20), places(4, 4, top=1, left=12, side=1024)]),
+        "at distances of 512 and of 1024 pixels, as of two patch sizes",
+    ),
+    "a few of two sizes, beside each other": (
+        np.concatenate([places(16, 16), places(5, 4, top=2, left=30, side=448)]),
+        "at distances of 512 and of 448 pixels, as of two patch sizes",
     ),
     "shifted by less than half": (
         np.concatenate([places(6, 6), moved(places(4, 4, top=3, left=4), 100, 30)]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +64,8 @@ def test_a_run_keeps_the_name_of_its_head(fit: Fit, tmp_path: Path) -> None:
     data, run = two_classes(tmp_path / "data"), tmp_path / "run"
     image, ask = data / "dark" / "0.png", ["--checkpoint", run, "--device", "cpu"]
     missing = "no output head 'mean'; there is attention; install the package that has it"
-    assert refused(fit, "train", data, "--out", run, *SMALL, "--output-head", "mean") == missing
+    named = refused(fit, "train", data, "--out", run, *SMALL, "--output-head", "mean")
+    assert named == f"--output-head mean: {missing}"
     OUTPUT_HEADS.register("mean", Mean)
     recipe = tmp_path / "mean.toml"
     recipe.write_text('[model]\noutput-head = "mean"\n')
@@ -98,6 +100,39 @@ def test_heat_maps_are_given_by_the_head_or_refused(fit: Fit, tmp_path: Path) ->
     }  # fmt: skip
     assert "output head 'mean' returns no weights of latents, so there is no heat map" in answers["mean"][0].stderr
     assert "output head 'even' gives no contributions to a class" in answers["even"][1].stderr
+
+
+class Scaled(Even):
+    """The same, with weights that are no shares."""
+
+    factor = math.nan
+
+    def forward(self, latents: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        logits, weights = super().forward(latents, present)
+        last = torch.arange(weights.shape[1], device=weights.device)[:, None] == weights.shape[1] - 1
+        return logits, torch.where(last, weights * self.factor, 0 * weights if self.factor == 0 else weights)
+
+
+NO_SHARES = {
+    math.nan: "that are NaN or infinite", math.inf: "that are NaN or infinite", -1.0: "below zero",
+    0.0: "that are all zero",
+}  # fmt: skip
+
+
+def test_weights_that_are_no_shares_give_no_heat_map(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, heat = two_classes(tmp_path / "data", (200, 150)), tmp_path / "heat.png"
+    OUTPUT_HEADS.register("scaled", Scaled)
+    run = tmp_path / "run"
+    assert fit("train", data, "--out", run, *SMALL, "--output-head", "scaled").exit_code == 0
+    ask = ["classify", data / "dark" / "0.png", "--checkpoint", run, "--device", "cpu"]
+    for factor, problem in NO_SHARES.items():
+        monkeypatch.setattr(Scaled, "factor", factor)
+        expected = f"output head 'scaled' returned weights of latents {problem}, so there is no heat map; "
+        assert refused(fit, *ask, "--heatmap", heat).startswith(expected)
+        assert not heat.exists()
+        assert fit(*ask).exit_code == 0, "the answer does not need them"
+    monkeypatch.setattr(Scaled, "factor", 3.0)
+    assert fit(*ask, "--heatmap", heat).exit_code == 0, "shares are relative"
 
 
 def test_several_targets(fit: Fit, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_run_learns_the_loss_that_is_named_and_resumes_with_it(fit: Fit, tmp_p
     options = [data, "--out", run, *small, "--loss", "squared", "--balance", "--label-smoothing", "0.1"]
     missing = "no loss 'squared'; there is cross-entropy; install the package that has it"
     refused = fit("train", *options, "--epochs", "1")
-    assert (refused.exit_code, refused.stderr) == (1, f"error: {missing}\n")
+    assert (refused.exit_code, refused.stderr) == (1, f"error: --loss squared: {missing}\n")
     LOSSES.register("squared", squared)
     assert fit("train", *options, "--epochs", "1").exit_code == 0
     assert len(seen) == 4

@@ -51,7 +51,9 @@ class Survival(TargetKind):
         if cell_number(time_heading, time) < 0:
             raise ValueError(f"{time_heading} {time!r} is below zero; count from the beginning of the observation")
         if happened not in (0, 1):
-            raise ValueError(f"{event_heading} {event!r} is neither 0 (censored) nor 1 (the event happened)")
+            raise ValueError(
+                f"{event_heading} {event!r} is neither 0 (censored) nor 1 (the event happened); correct it"
+            )
         return f"{time} {happened:.0f}"
 
     def target(self, data: Path, column: LabelColumn, texts: Sequence[str], train: Sequence[str] | None) -> Target:
