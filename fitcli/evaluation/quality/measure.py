@@ -38,6 +38,7 @@ from fitcli.evaluation.quality.real_images import RealImages
 from fitcli.evaluation.quality.seams import SeamCounter
 from fitcli.evaluation.quality.shrunk_images import add_interpolated, parted_images, write_shrunk
 from fitcli.evaluation.quality.sliced_wasserstein import SIDE
+from fitcli.files.wording import counted
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import Pixels
 from fitcli.images.open import open_image
@@ -139,6 +140,11 @@ class QualityJob:
         with TemporaryDirectory(prefix="fit-samples-") as folder:
             request = self._request(labels, to_shrink, Path(folder))
             self._add_generated(request, Path(folder), generated, bicubic, seams, per_sample)
+        if to_shrink and len(generated) < 2:
+            raise DataError(
+                f"the enlarged images have {counted(len(generated), 'crop')} of {crop[1]} x {crop[0]} pixels, 2 or "
+                "more are needed; give a smaller --crop, or more or larger images"
+            )
         generation = time.perf_counter() - began
         crops, sliced, frechet = compare_sets(
             generated, (real[0], real[1]), self.settings.seed, bicubic if to_shrink else None
