@@ -148,6 +148,7 @@ def test_repainting_and_enlarging(fit: Fit, run: Path, tmp_path: Path) -> None:
     [
         (["--label", "fox"], "--label fox: no such class; there are cat, dog"),
         (["--guidance", "1"], "--guidance needs a label"),
+        (["--guidance-interval", "0,1"], "--guidance-interval limits --guidance; give --guidance X too"),
         (["--res", "64", "--height", "32", "--width", "32"], "give either --res"),
         (["--height", "32"], "belong together"),
         (["--res", "99999999"], "pixels"),

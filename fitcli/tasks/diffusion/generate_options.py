@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fitcli.errors import FitError
 from fitcli.images.window import Window
 from fitcli.runs.option import check_options, option
 
@@ -26,6 +27,31 @@ def parse_window(text: str) -> Window:
     return Window(*map(int, match.groups()))
 
 
+@dataclass(frozen=True, slots=True)
+class GuidedTimes:
+    """The diffusion times at which a prediction is guided, 0 (data) to 1 (noise), both included."""
+
+    first: float
+    last: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first <= self.last <= 1:
+            raise ValueError(f"times of guidance must be 0 <= first <= last <= 1, not {self.first:g},{self.last:g}")
+
+
+def parse_times(text: str) -> GuidedTimes:
+    """Return the times of "first,last".
+
+    Raises:
+        ValueError: The text has no two such times.
+    """
+    try:
+        first, last = map(float, text.split(","))
+    except ValueError:
+        raise ValueError(f"{text!r} is no interval; give FIRST,LAST between 0 and 1 like 0.2,0.8") from None
+    return GuidedTimes(first, last)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingOptions:
     """Options that the pixels depend on.
@@ -34,6 +60,7 @@ class SamplingOptions:
         steps: Evaluations of the network; a stage that begins at an intermediate time takes its share of them.
         sampler: Name of a sampler, see `samplers.STEPS`.
         guidance: Weight of the difference that the label makes; 0 for no guidance.
+        guidance_interval: Diffusion times at which predictions are guided (arXiv:2404.07724); None for all.
         strength: Time in (0, 1] to which an enlarged image is noised before it is denoised at the next size; 1 keeps
             nothing of it.
         one_pass: Whether to generate at the full size at once instead of coarse to fine.
@@ -46,6 +73,13 @@ class SamplingOptions:
     steps: int = option(50, "Evaluations of the network.", minimum=1)
     sampler: Literal["ddim", "dpm", "ddpm"] = option("ddim", "dpm takes the fewest steps, ddpm adds noise in each.")
     guidance: float = option(0.0, "Classifier-free guidance weight; 0: none.", minimum=0)
+    guidance_interval: GuidedTimes | None = option(
+        None,
+        "Times of guidance: 0 image, 1 noise.",
+        metavar="FIRST,LAST",
+        parser=parse_times,
+        shown_default="all",
+    )
     strength: float = option(0.5, "Noise time at which each larger size starts.", above=0, maximum=1)
     one_pass: bool = option(False, "Generate at the full size at once, not coarse to fine.")
     shift_grid: bool | None = option(
@@ -65,6 +99,8 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.guidance_interval is not None and not self.guidance:
+            raise FitError("--guidance-interval limits --guidance; give --guidance X too")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,6 +29,8 @@ class Sampling:
         prediction: Output of the network.
         clip: (least, greatest) value of the data; None for no clipping.
         guidance: Weight of classifier-free guidance (arXiv:2207.12598, equation 6); 0 for none.
+        guided: (first, last) time of guidance, in [0, 1]; a step that starts outside is predicted once, without it
+            (Kynkäänniemi et al. 2024, arXiv:2404.07724, section 3).
         decay: Weight of older latents in self-conditioning, in [0, 1]; 0 uses the latest only.
         time_difference: Number of steps by which a step aims beyond the start of the next one (asymmetric time
             intervals, Chen et al. 2022, arXiv:2208.04202).
@@ -45,6 +47,7 @@ class Sampling:
     prediction: PredictionKind = "eps"
     clip: tuple[float, float] | None = (-1.0, 1.0)
     guidance: float = 0.0
+    guided: tuple[float, float] = (0.0, 1.0)
     decay: float = 0.0
     time_difference: float = 0.0
     normalize: bool = False
@@ -53,6 +56,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ConfigError(f"sampling takes at least 1 step, not {self.steps}")
+        if not 0 <= self.guided[0] <= self.guided[1] <= 1:
+            raise ConfigError(f"times of guidance must be 0 <= first <= last <= 1, not {self.guided}")
         if not 0 <= self.decay <= 1:
             raise ConfigError(f"decay must lie in [0, 1], not {self.decay}")
         if self.time_difference < 0:
@@ -60,9 +65,17 @@ class Sampling:
         if not 0 < self.start <= 1:
             raise ConfigError(f"sampling starts at a time in (0, 1], not {self.start}")
 
+    def time(self, k: int) -> float:
+        """Return the time at which step `k` starts."""
+        return self.start * (1 - k / self.steps)
+
+    def guidance_at(self, k: int) -> float:
+        """Return the weight of guidance in step `k`."""
+        return self.guidance if self.guided[0] <= self.time(k) <= self.guided[1] else 0.0
+
     def gammas(self, k: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return gamma before and after step `k`, as scalars with the dtype and device of `like`."""
-        now = self.start * (1 - k / self.steps)
+        now = self.time(k)
         after = self.start * max(1 - (k + 1 + self.time_difference) / self.steps, 0.0)
         times = to_device(torch.tensor([now, after], dtype=torch.float32), like.device)
         gammas = self.schedule(times).to(like.dtype)
@@ -232,7 +245,7 @@ def _step(
     now, after = sampling.gammas(k, like)
     level, last = now.expand(view.images), k == sampling.steps - 1
     multistep = sampling.sampler in MULTISTEP
-    keeps_data = multistep or view.blends
+    keeps_data, weight = multistep or view.blends, sampling.guidance_at(k)
     earlier_gamma = sampling.gammas(k - 1, like)[0] if multistep and k > 0 else None
 
     def predict(view: View, take: Callable[[_Prediction], None]) -> Tensor | None:
@@ -240,14 +253,14 @@ def _step(
 
         def interpreted(part: slice, output: Tensor) -> None:
             x, output = view.read("x", part), output.to(now.dtype)
-            unconditional = view.read("unconditional", part) if sampling.guidance else None
+            unconditional = view.read("unconditional", part) if weight else None
             hooks.predicted(output, unconditional)
-            guided = _guide(output, unconditional, sampling.guidance)
+            guided = _guide(output, unconditional, weight)
             estimate = interpret(guided, x, now, sampling.prediction, sampling.clip, truncate_noise=True)
             take(_Prediction(part, x, output, unconditional, estimate))
 
         previous = earlier_latents.get(view.layout)
-        if sampling.guidance and condition is not None:
+        if weight and condition is not None:
             view.predict(
                 level,
                 torch.zeros_like(condition),

@@ -93,6 +93,7 @@ def test_equal_in_float32(sampler: str, kind: StoreKind) -> None:
         {"decay": 0.7},
         {"clip": None},
         {"start": 0.6},
+        {"guidance": 1.5, "guided": (0.3, 0.8)},
     ],
 )
 def test_equal_for_other_models_and_settings(changes: dict[str, object]) -> None:

@@ -165,7 +165,7 @@ class Chain:
             rest *= factor_of(config)
         settings = replace(self.settings, size=first_size(self.settings.size, rest))
         if index and not self.configs[index].classes:
-            settings = replace(settings, label=None, guidance=0.0)
+            settings = replace(settings, label=None, guidance=0.0, guidance_interval=None)
         return settings
 
     def _open_folder(self, stack: ExitStack, hashes: list[str], paths: list[Path]) -> tuple[Path, FolderJournal | None]:

@@ -27,7 +27,7 @@ from fitcli.runs.weights import Checkpoint, model_hash
 from fitcli.streaming.journal import FolderJournal
 from fitcli.tasks.diffusion.canvas import CanvasLayout
 from fitcli.tasks.diffusion.config import diffusion_of
-from fitcli.tasks.diffusion.generate.generate_image import ImageGeneration, Listener
+from fitcli.tasks.diffusion.generate.generate_image import ImageGeneration, Listener, stage_sampling
 from fitcli.tasks.diffusion.generate.memory_plan import GenerationPlan, plan_generation
 from fitcli.tasks.diffusion.generate.pixels import generated_pixels, repainted_pixels
 from fitcli.tasks.diffusion.generate.prepare import InitialImage, Prepared, prepare
@@ -220,9 +220,8 @@ class GenerationJob:
         return plan
 
     def _listener(self, prepared: Prepared, show: Callable[[float, str | None], None]) -> Listener:
-        stages, passes = prepared.stages, 2 if self.settings.guidance else 1
-        sweeps = len(self.checkpoint.model.config.segments) * passes
-        work = sum(layout.count for stage in stages for layout in stage.pass_layouts()) * sweeps
+        stages = prepared.stages
+        work = sum(map(self._work, stages)) * len(self.checkpoint.model.config.segments)
         preview = self.limits.preview and Preview(self.limits.preview, diffusion_of(self.checkpoint.config).scale)
 
         def step(index: int, number: int) -> None:
@@ -239,6 +238,14 @@ class GenerationJob:
                     console.warning(str(error))
 
         return Listener(advance=lambda groups: show(groups / work, None), step=step, done=done)
+
+    def _work(self, stage: Stage) -> int:
+        """Return how many groups a stage predicts; a group that is guided counts twice."""
+        sampling = stage_sampling(diffusion_of(self.checkpoint.config), self.settings, stage)
+        guided = [sampling.guidance_at(k) > 0 for k in range(stage.steps)]
+        # With shifted groups, the last step has two passes.
+        passes = zip(stage.pass_layouts(), [*guided, guided[-1]], strict=False)
+        return sum(layout.count * (1 + twice) for layout, twice in passes)
 
     def _description(self, paths: list[Path]) -> dict[str, Any]:
         """Return everything that the pixels depend on, and the output files, as JSON data."""

@@ -210,21 +210,27 @@ class ImageGeneration:
 
     def sampling(self, stage: Stage) -> Sampling:
         """Return the settings of the sampling loop in a stage."""
-        diffusion = self.diffusion
-        return Sampling(
-            steps=stage.steps,
-            schedule=shifted(parse_schedule(diffusion.schedule), diffusion.shift),
-            sampler=find_step(self.settings.sampler),
-            prediction=diffusion.prediction,
-            clip=diffusion.limits,
-            guidance=self.settings.guidance,
-            start=stage.start,
-        )
+        return stage_sampling(self.diffusion, self.settings, stage)
 
     def _noise(self, stream: str, layout: CanvasLayout, step: int, part: slice) -> Tensor:
         config = self.checkpoint.model.config
         groups, shape = range(part.start, part.stop), (config.tokens, image_values(config))
         return group_noise(self.settings.seed, stream, groups, shape, self.number, step)
+
+
+def stage_sampling(diffusion: DiffusionConfig, settings: GenerationSettings, stage: Stage) -> Sampling:
+    """Return the settings of the sampling loop of a run in a stage."""
+    guided = settings.guidance_interval
+    return Sampling(
+        steps=stage.steps,
+        schedule=shifted(parse_schedule(diffusion.schedule), diffusion.shift),
+        sampler=find_step(settings.sampler),
+        prediction=diffusion.prediction,
+        clip=diffusion.limits,
+        guidance=settings.guidance,
+        guided=(0.0, 1.0) if guided is None else (guided.first, guided.last),
+        start=stage.start,
+    )
 
 
 def _largest(output: Tensor, unconditional: Tensor | None) -> Tensor:

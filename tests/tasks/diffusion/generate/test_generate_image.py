@@ -30,6 +30,7 @@ from fitcli.tasks.diffusion.generate.prepare import InitialImage, prepare
 from fitcli.tasks.diffusion.generate.settings import GenerationSettings
 from fitcli.tasks.diffusion.generate.sources import canvas_values
 from fitcli.tasks.diffusion.generate.stages import Stage
+from fitcli.tasks.diffusion.generate_options import GuidedTimes
 from fitcli.tasks.diffusion.grid_blend import GridBlend
 from fitcli.tasks.diffusion.in_memory import generate
 from fitcli.tasks.diffusion.parameterization import add_noise, interpret
@@ -96,6 +97,7 @@ def plain_version(
             sampler=find_step(settings.sampler),
             prediction="v",
             guidance=settings.guidance,
+            guided=(0, 1) if (times := settings.guidance_interval) is None else (times.first, times.last),
             start=start,
         )
 
@@ -121,6 +123,10 @@ def plain_version(
     [
         ({"size": (32, 32)}, [(32, 32)]),
         ({"size": (20, 50), "label": "dog", "guidance": 1.0, "sampler": "dpm"}, [(20, 50)]),
+        (
+            {"size": (70, 50), "label": "dog", "guidance": 1.0, "guidance_interval": GuidedTimes(0.3, 0.8)},
+            [(35, 25), (70, 50)],
+        ),
         ({"size": (10, 5), "sampler": "ddpm"}, [(10, 5)]),
         ({"size": (70, 50)}, [(35, 25), (70, 50)]),
         ({"size": (70, 50), "one_pass": True, "sampler": "dpm"}, [(70, 50)]),

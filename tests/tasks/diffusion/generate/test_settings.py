@@ -8,6 +8,7 @@ import pytest
 
 from fitcli.errors import FitError
 from fitcli.tasks.diffusion.generate.settings import LONGEST_SIDE, GenerationSettings
+from fitcli.tasks.diffusion.generate_options import GuidedTimes
 
 
 def test_the_smallest_and_the_largest_image_are_possible() -> None:
@@ -25,6 +26,7 @@ def test_the_smallest_and_the_largest_image_are_possible() -> None:
         ({"steps": 0}, "--steps"),
         ({"strength": 0.0}, "--strength"),
         ({"guidance": -1.0}, "--guidance"),
+        ({"guidance_interval": GuidedTimes(0.0, 0.5)}, "--guidance-interval limits --guidance; give --guidance X too"),
     ],
 )
 def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:
