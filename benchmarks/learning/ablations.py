@@ -40,6 +40,8 @@ VARIANTS = {
     "attention as in the reference": "--attention-start reference",
     "linear head": "--output-head linear",
     "two local layers": "--plan (2)1(2)",
+    "two global layers": "--plan (1)2(1)",
+    "two rounds": "--plan (1)1(1)1(1)",
     "prediction v": "--prediction v",
     "prediction eps": "--prediction eps",
     "self-conditioning": "--self-condition-rate 0.9",
@@ -82,9 +84,12 @@ def sliced_ratios(drawn: Digits, held_out: Digits) -> list[float]:
 
 
 def measure(folder: Path, listing: Path, variant: str, steps: int, digits: Digits, reader: Any) -> dict[str, Any]:
-    """Train a variant unless its run exists, and score its samples."""
+    """Train a variant and score its samples, unless an earlier call did; its row is kept beside the run."""
     run = folder / variant.replace(" ", "-")
-    seconds = None
+    kept, seconds = folder / f"{run.name}.json", None
+    if kept.exists():
+        row: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return row
     if not (run / "config.json").exists():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         fit("train", listing, "--out", run, "--task", "diffusion", *options_of(variant), "--steps", steps)
@@ -94,7 +99,7 @@ def measure(folder: Path, listing: Path, variant: str, steps: int, digits: Digit
     targets: NDArray[np.int64] = np.arange(SAMPLES) % 10
     drawn = draw(checkpoint, targets, SAMPLING)
     draw_grid(folder / f"{run.name}.png", drawn, 4)
-    return {
+    row = {
         "variant": variant,
         "options": VARIANTS[variant],
         "read": float(np.mean(reader.predict(flat(drawn)) == targets)),
@@ -103,6 +108,8 @@ def measure(folder: Path, listing: Path, variant: str, steps: int, digits: Digit
         "training_cpu_seconds": seconds,
         "training": read_training(run),
     }
+    kept.write_text(json.dumps(row), encoding="utf-8")
+    return row
 
 
 def main() -> None:
