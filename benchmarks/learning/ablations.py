@@ -56,7 +56,7 @@ VARIANTS = {
 """What each model has instead of `BASE`; a later option takes the place of an earlier one."""
 
 SAMPLES = 200
-SAMPLING = argparse.Namespace(steps=20, sampler="dpm", guidance=1.0)
+SAMPLING = argparse.Namespace(steps=20, sampler="dpm", guidance=1.0, guidance_interval=None)
 
 
 def options_of(variant: str) -> list[str]:

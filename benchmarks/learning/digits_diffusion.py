@@ -34,6 +34,7 @@ from fitcli.patches.cutting import to_pixels
 from fitcli.patches.grid import PatchGrid
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.diffusion.config import diffusion_of
+from fitcli.tasks.diffusion.generate_options import parse_times
 from fitcli.tasks.diffusion.in_memory import generate
 from fitcli.tasks.diffusion.parameterization import to_values
 from fitcli.tasks.diffusion.samplers import find_step
@@ -45,8 +46,7 @@ from models.denoiser import FITDenoiser
 from models.groups import Groups
 
 TRAIN = (
-    "--preset debug --prediction x --self-condition-rate 0 --learning-rate 0.003 --batch-size 32 "
-    "--steps 3200 --seed 0"
+    "--preset debug --prediction x --self-condition-rate 0 --learning-rate 0.003 --batch-size 32 --steps 3200 --seed 0"
 )
 """64 patches of 4 x 4 pixels, one group: small enough for minutes on a CPU."""
 
@@ -65,6 +65,7 @@ def draw(checkpoint: Checkpoint[FITDenoiser], labels: NDArray[np.int64], options
         prediction=diffusion.prediction,
         clip=(-diffusion.scale, diffusion.scale),
         guidance=options.guidance,
+        guided=(0.0, 1.0) if (times := options.guidance_interval) is None else (times.first, times.last),
     )
     drawn = []
     for start in range(0, len(labels), BATCH):
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--sampler", default="ddim")
     parser.add_argument("--steps", type=int, default=50, help="steps of the sampler")
     parser.add_argument("--guidance", type=float, default=1.0)
+    parser.add_argument("--guidance-interval", type=parse_times, help="times of guidance, like 0.3,1; all by default")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     digits, labels = read_digits(options.data)
