@@ -36,7 +36,8 @@ SIDE, HELD_OUT, CROPS, VALIDATED = 128, 384, 600, 16
 """Pixels per side of a crop; the first held-out column; crops of each texture that train, and that validate."""
 
 TRAIN = (
-    "--preset nano --prediction x --self-condition-rate 0 --learning-rate 0.002 --batch-size 8 --steps 6000 --seed 0"
+    "--preset nano --attention-start reference --prediction x --self-condition-rate 0 --learning-rate 0.002 "
+    "--batch-size 8 --steps 6000 --seed 0"
 )
 GENERATE = "--sampler dpm --steps 30 --one-pass"
 
