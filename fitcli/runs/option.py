@@ -129,8 +129,9 @@ class DeclaredOption:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The allowed texts of a `Literal`; empty for other types."""
-        return tuple(get_args(self.type)) if get_origin(self.type) is Literal else ()
+        """The allowed texts of a `Literal`, which may have None beside them; empty for other types."""
+        kinds = (self.type, *get_args(self.type))
+        return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
 
     def default_text(self, tasks: Mapping[str, type], short: bool = False) -> str:
         """Return the default as the documentation shows it; empty for none.
@@ -213,7 +214,8 @@ def check_options(settings: object) -> None:
         value = getattr(settings, name)
         if value is None and declared.option.varies:
             continue
-        if declared.choices and value not in declared.choices:
+        may_be_none = NoneType in get_args(declared.type)
+        if declared.choices and value not in declared.choices and not (value is None and may_be_none):
             raise OptionError(name, f"must be {', '.join(declared.choices)}, not {_shown(value)}")
         classes = tuple(_classes(declared.type))
         # In Python, True is also an integer.

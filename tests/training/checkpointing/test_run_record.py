@@ -108,6 +108,8 @@ def possible(options: type, name: str, value: Any) -> bool:
     if get_origin(kinds) is Literal:
         return value in get_args(kinds)
     allowed = get_args(kinds) or (kinds,)
+    if any(get_origin(kind) is Literal for kind in allowed):
+        return value is None
     if value is None and option is not None and option.varies:
         return True
     if value is None or isinstance(value, str | bool | list | dict):
