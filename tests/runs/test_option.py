@@ -10,6 +10,7 @@ import pytest
 
 from fitcli.errors import FitError
 from fitcli.runs.option import (
+    OptionError,
     check_options,
     declared_options,
     flag,
@@ -68,6 +69,22 @@ def test_options_are_the_declared_fields_in_their_order() -> None:
 )  # fmt: skip
 def test_possible_values_pass(values: dict[str, Any]) -> None:
     check_options(Painting(**values))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Framing:
+    """An option of given texts that may be left out."""
+
+    wood: Literal["oak", "ash"] | None = option(None, "Wood.")
+
+
+def test_given_texts_may_be_left_out() -> None:
+    assert declared_options(Framing)["wood"].choices == ("oak", "ash")
+    for wood in (None, "oak", "ash"):
+        check_options(Framing(wood=wood))
+    for wrong in ("pine", "", 3, True, ["oak"]):
+        with pytest.raises(OptionError, match="must be oak, ash, not"):
+            check_options(Framing(wood=wrong))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
