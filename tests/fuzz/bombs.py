@@ -8,6 +8,7 @@ import lzma
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,19 @@ def deep_png(side: int = 9000) -> bytes:
     return png(struct.pack(">IIBBBBB", side, side, 16, 6, 0, 0, 0), (b"IDAT", body))
 
 
+def long_texts() -> bytes:
+    """Return a PNG of 32 x 32 pixels with a profile and a text that each unpack to 400 MiB."""
+    bomb = b"a\0\0" + zlib.compress(bytes(400 << 20), 9)
+    parts = (b"iCCP", bomb), (b"zTXt", bomb), (b"IDAT", zlib.compress(bytes(33 * 32)))
+    return png(struct.pack(">IIBBBBB", 32, 32, 8, 0, 0, 0, 0), *parts)
+
+
+def png_of_parts(kind: bytes) -> bytes:
+    """Return a PNG of 6,000 x 6,000 pixels with a million empty parts."""
+    pixels = (b"IDAT", zlib.compress(bytes(6001 * 6000)))
+    return png(struct.pack(">IIBBBBB", 6000, 6000, 8, 0, 0, 0, 0), *[(kind, b"")] * 1_000_000, pixels)
+
+
 def scans(count: int, side: int = 2048) -> bytes:
     """Return a progressive JPEG of `side` x `side` pixels with `count` scans, each of few bytes."""
     file = io.BytesIO()
@@ -177,10 +191,7 @@ def _tiffs() -> None:
     )
     _chunk("png-size", 34933, deep_png)
     _chunk("png-samples", 34933, deep_png, side=9000)
-    bomb = zlib.compress(bytes(400 << 20), 9)
-    header, pixels = struct.pack(">IIBBBBB", 32, 32, 8, 0, 0, 0, 0), (b"IDAT", zlib.compress(bytes(33 * 32)))
-    texts = (b"iCCP", b"a\0\0" + bomb), (b"zTXt", b"a\0\0" + bomb)
-    _chunk("png-text", 34933, lambda: png(header, *texts, pixels))
+    _chunk("png-text", 34933, long_texts)
     _chunk("jpeg-scans", 7, lambda: scans(10_000, 4096), side=4096)
     _chunk("jpeg-segments", 7, lambda: b"\xff\xd8" + b"\xff\xfe\0\2" * 250_000 + scans(1, 32)[2:])
     _chunk("bits", 8, lambda: zlib.compress(bytes(244 << 20), 9), side=16_000, bits=1)
@@ -219,7 +230,7 @@ def _tiffs() -> None:
         "</collection></scn>"
     )
     _page("scn-channels", scn)
-    _page("shaped-axes", json.dumps({"shape": [10**17] * 500_000}))
+    _page("shaped-axes", f'{{"shape": [{", ".join([str(10**17)] * 500_000)}]}}')
 
 
 def jpeg_with(segment: bytes, count: int) -> bytes:
@@ -236,9 +247,8 @@ def _rasters() -> None:
     data("jpeg-scans", lambda: scans(10_000, 8000))
     data("jpeg-segments", lambda: jpeg_with(b"\xff\xfe\0\2", 15_000_000))
     data("jpeg-padding", lambda: jpeg_with(b"\xff", 60_000_000))
-    header, rows = struct.pack(">IIBBBBB", 6000, 6000, 8, 0, 0, 0, 0), zlib.compress(bytes(6001 * 6000))
-    data("png-empty-parts", lambda: png(header, *[(b"IDAT", b"")] * 1_000_000, (b"IDAT", rows)))
-    data("png-texts", lambda: png(header, *[(b"tEXt", b"")] * 1_000_000, (b"IDAT", rows)))
+    for name, kind in (("empty-parts", b"IDAT"), ("texts", b"tEXt")):
+        data(f"png-{name}", partial(png_of_parts, kind))
     gif = io.BytesIO()
     Image.fromarray(GREY).save(gif, "GIF")
     body = gif.getvalue()
