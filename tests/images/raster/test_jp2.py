@@ -54,7 +54,6 @@ def tiled(path: Path, pixels: Any, tile: tuple[int, int], **options: Any) -> Pat
     return path
 
 
-@pytest.mark.covered
 @pytest.mark.parametrize(
     "options",
     [

@@ -141,7 +141,6 @@ def test_equal_to_the_plain_version(
     np.testing.assert_allclose(generated(checkpoint, settings, plan()), expected, atol=1e-5)
 
 
-@pytest.mark.covered
 @pytest.mark.parametrize("shift_grid", [False, True])
 @pytest.mark.parametrize("sampler", ["ddpm", "dpm"])
 def test_the_plan_changes_no_pixel(checkpoint: Checkpoint[FITDenoiser], sampler: str, shift_grid: bool) -> None:
