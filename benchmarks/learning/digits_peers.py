@@ -1,11 +1,11 @@
-"""Trains a U-Net and a DiT on the digits of `digits_diffusion.py`, for as many CPU minutes as a run of `fit`.
+"""Trains a U-Net and a DiT on the digits of `digits_diffusion.py`, for `--minutes` CPU minutes each.
 
     python -m benchmarks.learning.digits_peers --data FOLDER [--work FOLDER] [--minutes 4] [--models unet dit]
         [--out FILE.json]
 
-Both are trained and drawn as `ablations.py` does it: prediction of the image, cosine schedule, batches of 32, labels
-left out in a tenth, a moving average, 200 samples with guidance 1 and the same scores. The sampler is 20 steps of
-DDIM. Learning rate: 1e-3 after a warm-up of 5 % and down to 0 along a cosine, by CPU time.
+As in `ablations.py`: prediction of the image, cosine schedule, batches of 32, labels left out in a tenth, a moving
+average, 200 samples with guidance 1, the same scores. Different: 20 steps of DDIM in place of `dpm`, other noise, and a
+learning rate of 1e-3 with a warm-up of 5 % and a cosine to 0, by CPU time.
 """
 
 from __future__ import annotations
