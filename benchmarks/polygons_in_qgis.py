@@ -6,8 +6,8 @@
 
 Needs the Python of QGIS (Debian: /usr/bin/python3 with python3-qgis) and nothing of this project. It prints whether
 QGIS finds each layer valid, their coordinate systems, the number of polygons and of those that QGIS or GEOS finds
-invalid, how far the extents of map and image differ, in pixels, and the classes that QGIS reads from the palette of the
-map. The picture has the outlines of the polygons over the image.
+invalid, how far the extents of map and image differ, in pixels, how many colours the palette of the map has, and how
+QGIS draws it. The picture has the outlines of the polygons over the image.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ def invalid_polygons(layer: Any) -> int:
 
 def extent_error(image: Any, layer: Any) -> float:
     """Return the greatest distance between the sides of two extents, in pixels of the image."""
-    one, two, pixel = image.extent(), layer.extent(), image.rasterUnitsPerPixelX()
-    sides = ("xMinimum", "xMaximum", "yMinimum", "yMaximum")
-    return float(max(abs(getattr(one, side)() - getattr(two, side)()) for side in sides) / pixel)
+    one, two = image.extent(), layer.extent()
+    across, down = image.rasterUnitsPerPixelX(), image.rasterUnitsPerPixelY()
+    pixels = {"xMinimum": across, "xMaximum": across, "yMinimum": down, "yMaximum": down}
+    return float(max(abs(getattr(one, side)() - getattr(two, side)()) / pixel for side, pixel in pixels.items()))
 
 
 def draw(image: Any, polygons: Any, path: str) -> None:

@@ -78,8 +78,9 @@ def row(run: Path, folder: Path, texture: str) -> list[NDArray[np.uint8]]:
     Image.fromarray(np.rint(means[..., 0]).astype(np.uint8)).save(small)
     fit("generate", "--checkpoint", run, "--image", small, "--out", large, "--overwrite")
     size = square.shape[0], square.shape[1]
-    smooth = enlarge(lambda part: means[part.slices()], means.shape[:2], size, Window(0, 0, *size))
-    blocks = np.kron(np.asarray(Image.open(small)), np.ones((FACTOR, FACTOR), np.uint8))
+    rounded = np.asarray(Image.open(small))
+    smooth = enlarge(lambda part: rounded[part.slices()][..., None], rounded.shape, size, Window(0, 0, *size))
+    blocks = np.kron(rounded, np.ones((FACTOR, FACTOR), np.uint8))
     return [blocks, np.rint(smooth[..., 0]).clip(0, 255).astype(np.uint8), np.asarray(Image.open(large)), square]
 
 

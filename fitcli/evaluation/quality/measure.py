@@ -36,7 +36,7 @@ from fitcli.evaluation.quality.laplacian_pyramid import LEAST_SIDE
 from fitcli.evaluation.quality.nearest import NearestSearch, Nearness, nearness
 from fitcli.evaluation.quality.real_images import RealImages
 from fitcli.evaluation.quality.seams import SeamCounter
-from fitcli.evaluation.quality.shrunk_images import add_interpolated, parted_images, write_shrunk
+from fitcli.evaluation.quality.shrunk_images import add_bicubic, parted_images, write_shrunk
 from fitcli.evaluation.quality.sliced_wasserstein import SIDE
 from fitcli.files.wording import counted
 from fitcli.images.array_image import ArrayReader
@@ -176,20 +176,21 @@ class QualityJob:
         Raises:
             FitError: They are larger than the generated images, or too small.
         """
-        height, width = self.size
         if (side := self.settings.crop) is None:
             sizes = [self._real.size(sample) for sample in spread(held_out, 2 * self.settings.samples)]
-            height, width = sides_within(sizes, self.size, LEAST_SIDE)
-            crop = height // self._factor * self._factor, width // self._factor * self._factor
+            fitting = sides_within(sizes, self.size, LEAST_SIDE)
+            crop = fitting[0] // self._factor * self._factor, fitting[1] // self._factor * self._factor
         else:
-            crop = (side, side)
-        if crop[0] > height or crop[1] > width:
-            raise FitError(
-                f"--crop {side}: generated images have {width} x {height} pixels; give at most {min(self.size)}, or a "
-                "larger --sample-size"
-            )
+            fitting, crop = self.size, (side, side)
+            if side > min(fitting):
+                raise FitError(
+                    f"--crop {side}: generated images have {fitting[1]} x {fitting[0]} pixels; give at most "
+                    f"{min(fitting)}, or a larger --sample-size"
+                )
         if min(crop) < SIDE:
-            raise FitError(f"images of {width} x {height} pixels are too small to compare; give a larger --sample-size")
+            raise FitError(
+                f"images of {fitting[1]} x {fitting[0]} pixels are too small to compare; give a larger --sample-size"
+            )
         return crop
 
     def _set(self, name: str, crop: tuple[int, int], per_sample: int) -> CropSet:
@@ -237,7 +238,7 @@ class QualityJob:
         return [known[number] for number in even_choice(len(known), self.settings.samples)]
 
     def _request(self, labels: Sequence[int | None], to_shrink: Sequence[Sample], folder: Path) -> SampleRequest:
-        """Return the images to generate. Those that are made from smaller ones have their classes."""
+        """Return the images to generate. One that is made from a smaller one has the class of the image shrunk."""
         shrunk = None
         if to_shrink:
             shrunk = write_shrunk(to_shrink, self._real, self.settings.samples, self.size, self._factor, folder)
@@ -255,20 +256,26 @@ class QualityJob:
         return int(sample.target) if self.checkpoint.config.classes and sample.target >= 0 else None
 
     def _add_generated(
-        self, request: SampleRequest, folder: Path, crops: CropSet, bicubic: CropSet, seams: SeamCounter, most: int
+        self,
+        request: SampleRequest,
+        folder: Path,
+        crops: CropSet,
+        bicubic: CropSet,
+        seams: SeamCounter,
+        per_sample: int,
     ) -> None:
-        """Add at most `most` crops of each generated image, and the same ones of its interpolated smaller version."""
+        """Add crops of each generated image, and the same ones of its smaller version enlarged by cubic convolution."""
         paths = self.sampler.generate(self.checkpoint, self.runtime, request, folder)
         for number, path in enumerate(paths):
             with open_image(path) as image:
                 windows = disjoint_windows(
-                    image.info.size, crops.crop, most, self._real.random("generated crops", number)
+                    image.info.size, crops.crop, per_sample, self._real.random("generated crops", number)
                 )
                 for window in windows:
                     crops.add(image.read(window))
                 seams.add(image.info.size, partial(self._real.values, image))
             if request.shrunk:
-                add_interpolated(request.shrunk[number], self._real, self._factor, bicubic, windows)
+                add_bicubic(request.shrunk[number], self._real, self._factor, bicubic, windows)
             shutil.rmtree(path)
 
     def _nearness(

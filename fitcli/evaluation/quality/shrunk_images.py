@@ -91,7 +91,7 @@ def _write(path: Path, pixels: Pixels, real: RealImages, factor: int) -> None:
         image.write(Window(0, 0, *smaller.shape[:2]), smaller)
 
 
-def add_interpolated(path: Path, real: RealImages, factor: int, crops: CropSet, windows: Sequence[Window]) -> None:
+def add_bicubic(path: Path, real: RealImages, factor: int, crops: CropSet, windows: Sequence[Window]) -> None:
     """Add windows of an image that is enlarged by cubic convolution."""
     values = PixelRange.of(real.preprocessing)
     with open_image(path) as image:

@@ -162,16 +162,21 @@ def classify_image(
             take_latents(latents)
         check_finite_numbers(checkpoint, pooled.logits[0].tolist(), "predictions", image.path)
         first, *others = _probabilities(pooled.logits[0].double(), targets)
-        kept = None
-        if job.reads is not None and keep_evidence:
-            weights = pooled.evidence[..., evidence_target].float().cpu()
-            check_weights(checkpoint.model, weights)
-            kept = spread(weights, job.reads, job.grid, job.places, job.plan.handful)
+        kept = _evidence(job, checkpoint.model, pooled.evidence[..., evidence_target]) if keep_evidence else None
         by_class = _by_class(
             job, checkpoint.model, latents, targets[evidence_target].is_single, evidence_target, numbers
         )
         named = dict(zip(keep_contributions, by_class, strict=True))
         return Classification(first, kept, job.grid, job.places, job.plan, tuple(others), named)
+
+
+def _evidence(job: EncodingPass, model: FITClassifier, weights: Tensor) -> NDArray[np.float32] | None:
+    """Return the evidence of the patches, from the weights of the latents [g m]; None if the pass kept no reads."""
+    if job.reads is None:
+        return None
+    weights = weights.float().cpu()
+    check_weights(model, weights)
+    return spread(weights, job.reads, job.grid, job.places, job.plan.handful)
 
 
 def _by_class(

@@ -44,9 +44,17 @@ class DenoiserSampler:
     def generate(
         self, checkpoint: Checkpoint[FITDenoiser], runtime: Runtime, request: SampleRequest, folder: Path
     ) -> Iterator[Path]:
+        if request.shrunk:
+            yield from self._enlarged(checkpoint, runtime, request, folder)
+        else:
+            yield from self._drawn(checkpoint, runtime, request, folder)
+
+    def _enlarged(
+        self, checkpoint: Checkpoint[FITDenoiser], runtime: Runtime, request: SampleRequest, folder: Path
+    ) -> Iterator[Path]:
+        factor = self.factor(checkpoint.config)
         for number, path in enumerate(request.shrunk):
             with open_image(path) as image:
-                factor = self.factor(checkpoint.config)
                 size, label = (image.info.height * factor, image.info.width * factor), request.labels[number]
                 job = GenerationJob(
                     checkpoint=checkpoint,
@@ -56,10 +64,15 @@ class DenoiserSampler:
                     runtime=runtime,
                     overwrite=True,
                     initial=InitialImage(image=image),
+                    # The number addresses the noise: no two images share it.
                     first=number,
                 )
                 yield from (done.path for done in job.run())
-        for label, count in by_label([] if request.shrunk else request.labels):
+
+    def _drawn(
+        self, checkpoint: Checkpoint[FITDenoiser], runtime: Runtime, request: SampleRequest, folder: Path
+    ) -> Iterator[Path]:
+        for label, count in by_label(request.labels):
             job = GenerationJob(
                 checkpoint=checkpoint,
                 out=folder / f"{label}.zarr",

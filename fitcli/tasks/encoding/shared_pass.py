@@ -43,7 +43,7 @@ class SharedPass(NamedTuple):
         places: (row, column) of all groups to encode.
         handful: Number of groups that are computed together.
         store: Kind of store for tokens.
-        tokens, reads: Which outputs of `PassOutputs` are needed.
+        tokens, reads: Whether these outputs of `PassOutputs` are needed.
     """
 
     image: tuple[str, ReadAs]

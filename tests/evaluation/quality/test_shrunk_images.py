@@ -14,7 +14,7 @@ from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import DataError
 from fitcli.evaluation.quality.crops import CropSet
 from fitcli.evaluation.quality.real_images import RealImages
-from fitcli.evaluation.quality.shrunk_images import add_interpolated, parted_images, write_shrunk
+from fitcli.evaluation.quality.shrunk_images import add_bicubic, parted_images, write_shrunk
 from fitcli.images.open import open_image
 from fitcli.images.window import Window
 from fitcli.patches.preprocessing import Preprocessing
@@ -86,7 +86,7 @@ def test_bicubic_against_torch(tmp_path: Path) -> None:
             crops.append(pixels)
 
     kept = Kept("bicubic", (16, 16), PixelRange(0, 255, np.dtype(np.uint8)), 1)
-    add_interpolated(path, real, 4, kept, [Window(8, 8, 16, 16)])
+    add_bicubic(path, real, 4, kept, [Window(8, 8, 16, 16)])
     # Keys' kernel with -0.5, as torch has it in its antialiasing version.
     whole = torch.nn.functional.interpolate(
         torch.from_numpy(small[None, ..., 0]).double()[None], scale_factor=4, mode="bicubic", antialias=True
