@@ -40,7 +40,7 @@ COUNTS = {"train": 100, "val": 4}
 """Crops of each texture."""
 
 TRAIN = (
-    "--preset debug --attention-start reference --size 64 --prediction x --self-condition-rate 0 "
+    "--preset debug --size 64 --prediction x --self-condition-rate 0 "
     "--learning-rate 0.003 --batch-size 16 --steps 4000 --seed 0"
 )
 SAMPLES, CROP = 16, 32
