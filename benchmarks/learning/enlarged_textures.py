@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.learning.digits import fit
-from benchmarks.learning.real_pixels import TEXTURES
-from benchmarks.learning.texture_pictures import photograph
+from benchmarks.learning.real_pixels import TEXTURES, photograph
 from benchmarks.support.machine import save_results
 from benchmarks.support.training import read_training
 from fitcli.images.window import Window
