@@ -27,7 +27,7 @@ from models.layers import CrossAttentionLayer, SelfAttentionLayer
 FLOAT = 4
 """Bytes of a weight in float32."""
 
-OVERHEAD = {"cpu": 64 << 20, "cuda": CONTEXT_BYTES, "mps": 256 << 20}
+OVERHEAD = {"cpu": 72 << 20, "cuda": CONTEXT_BYTES, "mps": 256 << 20}
 """Bytes that a pass takes beside its tensors, by kind of device: for libraries, threads and workspaces of kernels."""
 
 FRAGMENTS = 0.05
