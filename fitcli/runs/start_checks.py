@@ -44,6 +44,11 @@ def check_start(folder: Path, before: RunConfig, config: RunConfig) -> tuple[str
         notes.append(f"--start-from {folder}: the output head begins anew, because it is another one")
     elif before.task != config.task or (before.classes, before.targets) != (config.classes, config.targets):
         notes.append(f"--start-from {folder}: the weights of the classes begin anew")
+    trained, own_patch = before.preprocessing.trained_patch, config.preprocessing.trained_patch
+    if trained is not None and own_patch is not None and trained.contradicts(own_patch):
+        notes.append(
+            f"--start-from {folder}: it learned from features of patches of {trained}, these are of {own_patch}"
+        )
     return tuple(notes)
 
 

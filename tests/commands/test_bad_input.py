@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.command_line import Fit
 from support.pictures import colored, save
-from support.slides import places, random_features, write_h5
+from support.slides import TRIDENT, places, random_features, write_h5
 
 IMAGES = 12
 
@@ -168,9 +168,19 @@ def _text(path: Path) -> None:
     path.write_text("no features\n")
 
 
+def _fine(path: Path) -> None:
+    write_h5(path, random_features(36), places(6, 6, side=256), TRIDENT | {"patch_size_level0": 256})
+
+
+def _no_size(path: Path) -> None:
+    write_h5(path, random_features(36), places(6, 6), TRIDENT | {"patch_size_level0": 0})
+
+
 FEATURES: dict[Callable[[Path], None], str] = {
     _two_sizes: "has patches at distances of 512 and of 1024 pixels, as of two patch sizes",
     _overlapping: "has patches of 512 pixels at distances of 128, so they overlap or come from two patch sizes",
+    _fine: "has features of patches of 256 pixels (64 microns), ",
+    _no_size: "states patch_size_level0 0 with coords, which is not a number above 0",
     _of_something_else: "is an HDF5 file without the datasets features and coords (it holds 'x')",
     _cut_off: "cannot be read as HDF5",
     _text: "is no HDF5 file, although its name says so",
