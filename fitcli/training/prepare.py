@@ -102,7 +102,7 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     understood = survey.pixels(), *describe_dataset(dataset), scale_text(survey.scales)
     if settings.start_from is not None:
         folder = Path(settings.start_from)
-        understood = *understood, *check_start(folder, load_config(folder), run.config)
+        understood = *understood, *check_start(folder, load_config(folder), run.config, settings.model_changes)
     alike = filter(None, (warn_of_names(dataset), warn_of_mixed_scales(survey.scales)))
     background = check_background(dataset, task.objective(run).reading)
     warnings = (*(f"{start.data}: {text}" for text in alike), *survey.warnings, *dataset.warnings, *background)

@@ -178,6 +178,22 @@ def test_a_table_of_the_model(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert fit("classify", image, "--checkpoint", run).exit_code == 0
 
 
+def test_a_start_of_attention_beside_weights_of_another_run(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    first = ("--preset", "debug", "--steps", "1", "--attention-start", "reference")
+    assert fit("train", dataset, "--out", tmp_path / "a", *first).exit_code == 0
+    assert "attention_start" in fit("info", tmp_path / "a").stdout
+    assert json.loads(fit("info", tmp_path / "a", "--json").stdout)[0]["attention_start"] == "reference"
+    chosen = recipe(tmp_path, '[model]\nattention_start = "unit"')
+    started = ("train", dataset, "--out", tmp_path / "b", *first[:4], "--start-from", tmp_path / "a")
+    for options in (("--attention-start", "unit"), ("--recipe", chosen)):
+        done = fit(*started, *options)
+        assert done.exit_code == 1
+        (line,) = done.stderr.splitlines()
+        assert f"--attention-start unit: the weights of attention are those of --start-from {tmp_path / 'a'}" in line
+        assert not (tmp_path / "b").exists()
+    assert fit(*started, "--attention-start", "reference").exit_code == 0
+
+
 def test_the_output_head_of_a_denoiser(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     chosen, run = recipe(tmp_path, 'preset = "debug"\n[model]\noutput-head = "overlap"'), tmp_path / "run"
     options = ["--recipe", chosen, "--size", "48", "--steps", "1"]

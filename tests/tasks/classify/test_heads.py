@@ -174,7 +174,7 @@ class Constant(Mean):
 WRONG = {
     "failing": (Failing, f"{NAMED} failed \\(KeyError: 'gamma'\\); correct it, or take another"),
     "shape": (Constant, rf"{NAMED} must return logits \[b k\] = \[\d+, \d+\], not \[\d+, 3\]"),
-    "factory": (dict, f"{NAMED} cannot be built \\(TypeError: "),
+    "factory": (dict, "output head cannot be built \\(TypeError: "),
 }
 
 
