@@ -25,6 +25,7 @@ from fitcli.commands.embed import embed
 from fitcli.commands.evaluate import evaluate
 from fitcli.commands.generate import generate
 from fitcli.commands.info import info
+from fitcli.commands.plain_usage import PlainUsageCommand
 from fitcli.commands.profile_memory import profile_memory
 from fitcli.commands.repeated_values import RepeatedValuesCommand
 from fitcli.commands.segment import segment
@@ -134,7 +135,7 @@ SHAPES: dict[Callable[..., None], type[TyperCommand]] = {train: TaskCommand, pro
 """Commands that read their arguments in a way of their own."""
 
 for command in (info, demo, train, classify, segment, detect, embed, evaluate, generate, view, profile_memory):
-    app.command(help=help_text(command), cls=SHAPES.get(command))(reports_errors(command))
+    app.command(help=help_text(command), cls=SHAPES.get(command, PlainUsageCommand))(reports_errors(command))
 
 
 def main() -> None:

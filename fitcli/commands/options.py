@@ -171,7 +171,10 @@ Compile = Annotated[bool, compile_option()]
 CompileIfItPays = Annotated[
     bool | None,
     typer.Option(
-        "--compile/--no-compile", help="Compile layers; default: auto.", show_default=False, rich_help_panel=COMPUTING
+        "--compile/--no-compile",
+        help=r"Compile layers. \[default: auto]",
+        show_default=False,
+        rich_help_panel=COMPUTING,
     ),
 ]
 Timeout = Annotated[float, timeout_option()]

@@ -62,7 +62,7 @@ def read_recipe(
             values[parameter] = value if isinstance(value, bool) and switch else _text(value)
             check(parameter, values[parameter])
         except ValueError as error:
-            raise FitError(f"--recipe {path}: {name} = {_shown(value)}: {error}") from None
+            raise FitError(f"--recipe {path}: {name} = {_shown(value)}: {_fault(str(error), value)}") from None
     return values
 
 
@@ -97,6 +97,12 @@ def _document(path: Path) -> dict[str, Any]:
 
 def _text(value: str | float) -> str:
     return (OFF, USUAL)[value] if isinstance(value, bool) else str(value)
+
+
+def _fault(reason: str, value: Any) -> str:
+    """Return the fault of a value that the message names already: "'x' is no size" becomes "is no size"."""
+    text = value if isinstance(value, str) else _shown(value)
+    return reason.removeprefix(f"{text!r} ")
 
 
 def _shown(value: Any) -> str:

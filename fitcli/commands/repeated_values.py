@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from typer.core import TyperCommand
+from fitcli.commands.plain_usage import PlainUsageCommand
 
 
-class RepeatedValuesCommand(TyperCommand):
+class RepeatedValuesCommand(PlainUsageCommand):
     """A command without arguments, whose options that are lists take several values."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -91,13 +91,15 @@ def with_fields(command: Callable[..., None]) -> Callable[..., None]:
 def _parameter(declared: DeclaredOption, panel: str, tasks: Mapping[str, type], suffix: str = "") -> Parameter:
     option, name = declared.option, flag(declared.name)
     shown = declared.default_text(tasks, short=True)
+    help = f"{option.help.rstrip('.')}{suffix}." if suffix else option.help
     information = typer.Option(
         f"{name}/--no-{name[2:]}" if option.negatable else name,
         # Square brackets are markup for the help texts of Typer.
-        help=(option.help.rstrip(".") + suffix + "." if suffix else option.help).replace("[", r"\["),
+        help=(f"{help} [default: {shown}]" if shown else help).replace("[", r"\["),
         metavar=option.metavar or _metavar(declared),
         parser=option.parser and _parser(option.parser),
-        show_default=f"{shown}" if shown and declared.default is None else bool(shown),
+        # Typer would put a default that is text into brackets, and write 1.0 where the documentation has 1.
+        show_default=False,
         rich_help_panel=panel or None,
         **_limits(declared),
     )

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
-from typer.core import TyperCommand
-
+from fitcli.commands.plain_usage import PlainUsageCommand
 from fitcli.runs.option import OFF, USUAL, declared_options, flag, merged_options
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.tasks.registry import DEFAULT_TASK, TASKS, task_options
@@ -28,7 +27,7 @@ OTHER_NAMES = {
 """Options of other trainers, and what they are called here: the spelling alone would suggest others."""
 
 
-class TaskCommand(TyperCommand):
+class TaskCommand(PlainUsageCommand):
     """A command whose `--help` shows the options that all tasks have, and those of the task that the arguments name."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -34,6 +34,7 @@ from fitcli.commands.options import (
     given,
     timeout_option,
 )
+from fitcli.commands.plain_usage import plain_reason
 from fitcli.commands.recipe import naming, read_recipe
 from fitcli.commands.signature import with_options
 from fitcli.distributed.heartbeat import TIMEOUT_MINUTES
@@ -73,7 +74,7 @@ def _follow(context: typer.Context, recipe: Path | None) -> Path | None:
             try:
                 parameters[name].process_value(context, value)
             except typer.BadParameter as error:
-                raise ValueError(error.message) from None
+                raise ValueError(plain_reason(error)) from None
 
         try:
             context.default_map = {

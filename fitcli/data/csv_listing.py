@@ -16,14 +16,15 @@ import csv
 import io
 import os
 from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from fitcli.annotations.labels import labels_inside
 from fitcli.data.class_names import composed
 from fitcli.data.column_kinds import LABEL_KINDS, Kinds, LabelColumn
-from fitcli.data.image_names import NamedImages
+from fitcli.data.image_names import AmbiguousName, NamedImages
 from fitcli.errors import DataError, FitError
 from fitcli.files.csv_cells import original_text
 from fitcli.files.path_choice import KEYS, choice_text, split_choice, split_pattern, stored_path
@@ -76,6 +77,7 @@ class ListedImage:
         patient: Name of the patient, whose images stay in one split; "" if the data set does not say.
         fold: Cell of the column `fold`.
         label_part: Name of the image in a file that holds the labels of several images; "" in a file of its own.
+        line: Line of the CSV file; 0 without one.
     """
 
     path: Path
@@ -87,6 +89,11 @@ class ListedImage:
     patient: str = ""
     fold: str = ""
     label_part: str = ""
+    line: int = field(default=0, compare=False)
+
+    def where(self, data: Path) -> str:
+        """Return the data set and the line of the image in it, if there is one, for messages."""
+        return f"{data}, line {self.line}" if self.line else str(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +280,19 @@ def listed_image(
     Raises:
         DataError: A cell is empty or wrong, or names no file.
     """
+    try:
+        return _listed_image(images, line, row, columns, patient)
+    except DataError as error:
+        headings = [heading for heading in row if heading is not None]
+        given = sum(row[heading] is not None for heading in headings)
+        if given == len(headings):
+            raise
+        raise DataError(f"{error} (the line has {given} of {len(headings)} fields)") from None
+
+
+def _listed_image(
+    images: NamedImages, line: int, row: dict[str, str | None], columns: Sequence[LabelColumn], patient: str
+) -> ListedImage:
     path = images.table
     if any(map(_text, row.get(None, ()))):  # type: ignore[call-overload]
         raise DataError(
@@ -299,6 +319,7 @@ def listed_image(
         SPLITS.get(split, ""),
         patient=composed(_text(row.get(patient))) if patient else "",
         fold=_text(row.get("fold")),
+        line=line,
     )
 
 
@@ -307,6 +328,7 @@ def _image(
 ) -> tuple[Path, str]:
     """Return the file of an image and its key, both with the choice of planes in the cell and in columns of the row."""
     columns = {name: text for name in KEYS if (text := _text(row.get(name)))}
+    find = partial(_found, images, line, find)
     name, ending = split_pattern(cell)
     if not ending or any(find(each) is not None for each in _names(cell)):
         name, ending = cell, ""
@@ -336,6 +358,14 @@ def _with_file(
             return image
         file, key = inside, f"{image.key}/{inside.relative_to(stored).as_posix()}"
     return replace(image, label_file=file, label_key=key)
+
+
+def _found(images: NamedImages, line: int, find: Callable[[str], Path | None], name: str) -> Path | None:
+    """Return the file of a name; None if there is none."""
+    try:
+        return find(name)
+    except AmbiguousName as error:
+        raise DataError(f"{images.table}, line {line}: {error}") from None
 
 
 def _file(images: NamedImages, line: int, name: str, find: Callable[[str], Path | None]) -> tuple[Path, str]:

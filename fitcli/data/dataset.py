@@ -207,8 +207,9 @@ def _check_duplicates(path: Path, listing: Listing) -> None:
             pairs = zip(before.labels, row.labels, strict=True)
             differing = next(((one, other) for one, other in pairs if one != other), None)
             listed = "twice" if differing is None else f"as {differing[0]!r} and as {differing[1]!r}"
+            lines = f", in lines {before.line} and {row.line}" if before.line else ""
             also = f" (the other time as {before.path})" if before.path != row.path else ""
-            raise DataError(f"{path}: {row.path} is listed {listed}{also}; keep one")
+            raise DataError(f"{path}: {row.path} is listed {listed}{also}{lines}; keep one")
 
 
 def _real_path(path: Path, folders: dict[str, str]) -> str:

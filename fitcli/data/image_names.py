@@ -20,6 +20,10 @@ _Found = dict[tuple[Path, bool], dict[str, list[Path]]]
 """Images by name, by folder and whether those below it count."""
 
 
+class AmbiguousName(DataError):
+    """Several images have a name. The message does not say where the name stands."""
+
+
 def without_suffix(name: str) -> str:
     """Return the name of a file without its suffix, which may have several parts."""
     long = next((suffix for suffix in LONG_SUFFIXES if name.lower().endswith(suffix)), None)
@@ -58,7 +62,7 @@ class NamedImages:
         """Return the image of a name; None if there is none.
 
         Raises:
-            DataError: There are several.
+            AmbiguousName: There are several.
         """
         path = self.root / name
         if (file := existing_spelling(path)) is not None:
@@ -68,7 +72,7 @@ class NamedImages:
         if not found and self.folder is not None:
             found = self._images(self.folder, deep=True).get(composed(name), [])
         if len(found) > 1:
-            raise DataError(f"{self.table}: {name} may be {found[0]} or {found[1]}; give the path with its suffix")
+            raise AmbiguousName(f"{name} may be {found[0]} or {found[1]}; give the path with its suffix")
         return found[0] if found else None
 
     def find_labels(self, name: str) -> Path | None:

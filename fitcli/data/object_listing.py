@@ -71,11 +71,18 @@ def _read_rows(path: Path, group_by: str | None, images: Path | None, strict: bo
         name: columns.names.index(name) for name in dict.fromkeys(("split", "fold", patient)) if name in columns.names
     }
     found: dict[str, tuple[int, dict[str, str | None]]] = {}
+    lengths: dict[int, int] = {}
     for line, row in rows:
         name, *cells = (row[n].strip() if n < len(row) else "" for n in (columns.path, *facts.values()))
         own: dict[str, str | None] = {"path": name, **dict(zip(facts, cells, strict=True))}
         first, before = found.setdefault(name, (line, own))
+        lengths[line] = len(row)
         if other := next((heading for heading in facts if own[heading] != before[heading]), None):
+            if short := next((each for each in (line, first) if lengths[each] <= facts[other]), None):
+                raise DataError(
+                    f"{path}, line {short}: has {lengths[short]} of {len(columns.names)} fields, so its {other} is "
+                    "missing; fill it in"
+                )
             raise DataError(f"{path}, line {line}: {name} has another {other} than in line {first}; keep one")
     named = NamedImages(path, images)
     listed = (listed_image(named, line, own, (), patient) for line, own in found.values())

@@ -6,24 +6,20 @@ classes, so it is the same in training, in evaluation and after the data set has
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 from fitcli.data.column_kinds import LabelColumn
 from fitcli.data.csv_listing import NO_GROUPS, ListedImage, Listing
+from fitcli.data.folds import Unit, check_classes, check_dealing, deal, empty_fold, rarest_first, to_assign, units_of
 from fitcli.errors import DataError
-from fitcli.runs.train_settings import FoldsBy
+from fitcli.runs.train_settings import MOST, FoldsBy
 
 VALIDATION_FRACTION = 0.2
 """Fraction of the patients of each class to hold out for validation, if the data set names no splits. A patient is an
 image where the data set names no patients."""
-
-NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
-"""No image shows anything that is known."""
 
 NAMED = 3
 """Number of patients, classes or folds to name in a message."""
@@ -54,26 +50,6 @@ class Splitting:
 
 HELD_OUT = Splitting()
 """A fifth held out, where the data set names no splits."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Unit:
-    """Images that stay together: those of a patient, or one image.
-
-    Attributes:
-        name: Name of the patient; without one, that of the image.
-        images: The images.
-        classes: Number of the images by class.
-    """
-
-    name: str
-    images: list[ListedImage]
-    classes: Counter[str]
-
-    @property
-    def digest(self) -> bytes:
-        """Hash of the name. In the order of the hashes, the units are shuffled, and new ones move few others."""
-        return hashlib.sha256(self.name.encode("utf-8", "surrogateescape")).digest()
 
 
 def split_images(
@@ -122,62 +98,16 @@ def refuse_columns(folder: Path, group_by: str | None, images: Path | None) -> N
         raise DataError(f"{folder}: --images goes with a CSV file that lists images; leave it out for a folder")
 
 
-def units_of(
-    rows: Iterable[ListedImage], columns: Sequence[LabelColumn] = (), shown: Mapping[str, Collection[str]] = NOTHING
-) -> list[Unit]:
-    """Return the images by patient, with the classes in these columns, or those that an image shows, by its key."""
-    units: dict[tuple[bool, str], Unit] = {}
-    for row in rows:
-        # A patient may be called like an image.
-        unit = units.setdefault(
-            (bool(row.patient), row.patient or row.key), Unit(row.patient or row.key, [], Counter())
-        )
-        unit.images.append(row)
-        unit.classes.update(shown.get(row.key) or _classes(row, columns))
-    return list(units.values())
-
-
-def deal(units: Sequence[Unit], folds: int) -> list[list[Unit]]:
-    """Deal units into folds so that each has about the same number of images of each class.
-
-    The classes take turns, the rarest first. The units of a class, those with most of its images first, go to the fold
-    that has the fewest of them; then to the fold with the fewest images. (Iterative stratification as in Sechidis et
-    al. 2011, "On the stratification of multi-label data".)
-    """
-    dealt: list[list[Unit]] = [[] for _ in range(folds)]
-    images, left = [0] * folds, list(units)
-    of_class: defaultdict[str, list[int]] = defaultdict(lambda: [0] * folds)
-    for label in _rarest_first(units):
-        members = sorted((unit for unit in left if unit.classes[label]), key=lambda u: (-u.classes[label], u.digest))
-        left = [unit for unit in left if not unit.classes[label]]
-        for unit in members:
-            fold = min(zip(of_class[label], images, range(folds), strict=True))[2]
-            dealt[fold].append(unit)
-            images[fold] += len(unit.images)
-            for each, count in unit.classes.items():
-                of_class[each][fold] += count
-    return dealt
-
-
-def _classes(row: ListedImage, columns: Sequence[LabelColumn]) -> list[str]:
-    named = zip(columns, row.labels, strict=False)
-    return [label for column, cell in named for label in column.labels(cell) or ([cell] if cell else [])] or [""]
-
-
-def _rarest_first(units: Sequence[Unit]) -> list[str]:
-    counts = Counter(label for unit in units for label in unit.classes)
-    return sorted(counts, key=lambda label: (counts[label], label))
-
-
 def _hold_out(path: Path, listing: Listing, training: bool) -> list[ListedImage]:
     """Hold out a fraction of the units of each class among the images without a split."""
     spread = _spread_column(listing.columns)
-    free, assigned = _unassigned(listing)
+    free, unlabelled = to_assign(listing)
+    assigned = [(row.key, "train") for row in unlabelled]
     units = units_of((row if spread is None else replace(row, labels=(row.labels[spread],)) for row in free),
                      () if spread is None else (listing.columns[spread],))  # fmt: skip
     total, held = Counter(label for unit in units for label in unit.classes), set[int]()
     kept = Counter(total)
-    for label in _rarest_first(units):
+    for label in rarest_first(units):
         members = [unit for unit in units if label in unit.classes]
         if len(members) < 2 and spread is not None and not label:
             # It is not known which class it is of, so none loses its only one.
@@ -197,14 +127,6 @@ def _hold_out(path: Path, listing: Listing, training: bool) -> list[ListedImage]
     return _with_splits(listing.rows, dict(assigned))
 
 
-def _unassigned(listing: Listing) -> tuple[list[ListedImage], list[tuple[str, str]]]:
-    """Return the images to assign, and names and splits of the others. An image without labels validates nothing."""
-    unlabelled = [row for row in listing.rows if listing.in_files and not row.split and row.label_file is None]
-    names = {row.key for row in unlabelled}
-    free = [row for row in listing.rows if not row.split and row.key not in names]
-    return free, [(row.key, "train") for row in unlabelled]
-
-
 def _with_splits(rows: Iterable[ListedImage], splits: dict[str, str]) -> list[ListedImage]:
     """Return images in the order of their names, with the splits by name."""
     assigned = (replace(row, split=splits[row.key]) if row.key in splits else row for row in rows)
@@ -214,8 +136,8 @@ def _with_splits(rows: Iterable[ListedImage], splits: dict[str, str]) -> list[Li
 def _alone(path: Path, label: str, unit: Unit) -> str:
     one = "image" if len(unit.images) == 1 else f"patient, {unit.name}"
     return (
-        f"{path}: {f'class {label!r} has' if label else 'there is'} one {one}; it needs two, one to train on "
-        "and one to validate, or a split column in a CSV file"
+        f"{unit.images[0].where(path)}: {f'class {label!r} has' if label else 'there is'} one {one}; it needs two, one "
+        "to train on and one to validate, or a split column in a CSV file"
     )
 
 
@@ -233,44 +155,22 @@ def _with_dealt_fold(
         if not training:
             return listing.rows
         raise DataError(f"{path}: has no column fold for --fold {fold}; add one, or give --folds N")
-    if training and (named := next((row for row in listing.rows if row.split in ("train", "val")), None)):
-        raise DataError(
-            f"{path}: names the split of {named.path.name} ({named.split}), and --folds {folds} makes splits of its "
-            "own; leave one of them out (images of the split test may stay)"
-        )
+    if training:
+        check_dealing(path, listing, folds)
     spread = _spread_column(listing.columns)
     number: Iterable[int] = range(len(listing.columns)) if spread is None else (spread,)
     number = [n for n in number if listing.columns[n].reader.spreads or listing.columns[n].reader.may_be_empty]
     columns = tuple(listing.columns[n] for n in number)
-    free, assigned = _unassigned(listing)
+    free, unlabelled = to_assign(listing)
+    assigned = [(row.key, "train") for row in unlabelled]
     cells = (replace(row, labels=tuple(row.labels[n] for n in number)) for row in free)
     shown = {} if contents is None else {row.key: own for row, own in zip(free, contents(free), strict=True)}
     units = units_of(cells, columns, shown)
     if training:
-        _check_folds(path, units, folds, single=spread is not None)
+        check_classes(path, units, folds, single=spread is not None)
     for place, dealt in enumerate(deal(units, folds), 1):
         assigned += [(row.key, "val" if place == fold else "train") for unit in dealt for row in unit.images]
     return _with_splits(listing.rows, dict(assigned))
-
-
-def _check_folds(path: Path, units: Sequence[Unit], folds: int, single: bool) -> None:
-    """Refuse more folds than there are units, or units of a class."""
-    noun = "patients" if any(unit.images[0].patient for unit in units) else "images"
-    if len(units) < folds:
-        raise DataError(f"{path}: has {_number(len(units), noun)} for {folds} folds; {_fewer_folds(len(units))}")
-    counts = Counter(label for unit in units for label in unit.classes)
-    rare = min(counts, key=lambda label: (counts[label], label), default="")
-    if single and counts[rare] < folds:
-        count, fewer = _number(counts[rare], noun), _fewer_folds(counts[rare])
-        raise DataError(f"{path}: class {rare!r} has {count} for {folds} folds, so a fold has none; {fewer}")
-
-
-def _number(number: int, noun: str) -> str:
-    return f"one {noun[:-1]}" if number == 1 else f"{number} {noun}"
-
-
-def _fewer_folds(most: int) -> str:
-    return "add some" if most < 2 else f"give {most} folds or less" if most > 2 else "give 2 folds"
 
 
 def _with_fold(
@@ -288,15 +188,13 @@ def _with_fold(
             continue
         if not row.fold:
             if training and row.split != "train":
-                raise DataError(
-                    f"{path}: the fold of {row.path.name} is empty; fill it in, or give it the split train or test"
-                )
+                raise empty_fold(path, row)
             continue
         split = "val" if _fold_number(path, row) == fold else "train"
         if training and row.split not in ("", split):
             raise DataError(
-                f"{path}: {row.path.name} has split {row.split} and fold {row.fold}, which contradict each other with "
-                f"--fold {fold}; leave the column split out, or use it for test alone"
+                f"{row.where(path)}: {row.key} has split {row.split} and fold {row.fold}, which contradict each "
+                f"other where fold {fold} validates; leave the column split out, or use it for test alone"
             )
         assigned[row.key] = split
     return _with_splits(rows, assigned)
@@ -314,11 +212,14 @@ def fold_numbers(path: Path, rows: Iterable[ListedImage]) -> list[int]:
 def _fold_number(path: Path, row: ListedImage) -> int:
     try:
         number = float(row.fold)
-        if number != int(number) or number < 0:
+        if number != int(number) or not 0 <= number <= MOST:
             raise ValueError
         return int(number)
     except (ValueError, OverflowError):
-        raise DataError(f"{path}: the fold of {row.path.name} is {row.fold!r}, no whole number; correct it") from None
+        raise DataError(
+            f"{row.where(path)}: the fold of {row.key} is {row.fold!r:.40}, no whole number from 0 to {MOST}; "
+            "correct it"
+        ) from None
 
 
 def _unused_folds(path: Path, listing: Listing, splitting: Splitting) -> list[str]:
@@ -337,7 +238,7 @@ def _patient_warnings(path: Path, rows: Sequence[ListedImage]) -> list[str]:
     warnings = []
     if mixed := [patient for patient, found in splits.items() if len(found) > 1]:
         warnings.append(f"{path}: patients with images in several splits: {_named(mixed)}; validation is then too good")
-    if splits and (without := [row.path.name for row in rows if not row.patient]):
+    if splits and (without := [row.key for row in rows if not row.patient]):
         warnings.append(
             f"{path}: {len(without)} of {len(rows)} images have no patient ({_named(without)}); each counts as a "
             "patient of its own, and validation is too good if they are not"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fitcli.data.dataset import Dataset, Sample, spread
+from fitcli.data.patch_sizes import usual_patch_size
 from fitcli.data.pixel_statistics import PixelStatistics, WindowStatistics, merge_statistics, window_statistics
 from fitcli.errors import DataError, ImageError
 from fitcli.files.wording import counted
@@ -54,6 +55,7 @@ class Survey(NamedTuple):
         odd: Images whose pixels lie so far from those of the others that they do not count for the statistics.
         recolored: For each conversion of colours (`Preprocessing.channel_change`), the number of images.
         trained: Whether each image whose header was read is for training; the others are for validation.
+        patches: Warnings of features of patches of other sizes, as far as the files let one guess.
     """
 
     preprocessing: Preprocessing
@@ -65,14 +67,16 @@ class Survey(NamedTuple):
     odd: tuple[Path, ...] = ()
     recolored: tuple[tuple[str, int], ...] = ()
     trained: tuple[bool, ...] = ()
+    patches: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Lines for the user about images that do not go with the others."""
         if not self.odd:
-            return ()
+            return self.patches
         more = f" (and {counted(len(self.odd) - 1, 'more image')})" if len(self.odd) > 1 else ""
-        return (f"{self.odd[0]}: its pixels are far from those of the other images{more}; check their units",)
+        text = f"{self.odd[0]}: its pixels are far from those of the other images{more}; check their units"
+        return (text, *self.patches)
 
     def pixels(self) -> str:
         """Return one line that says how pixels were understood."""
@@ -157,6 +161,10 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
         for sample, info in infos
         if (reason := wanted.mismatch(info, training=True))
     }
+    usual = usual_patch_size((sample.path, info) for sample, info in infos if sample.path not in misfits)
+    if usual is not None:
+        wanted = replace(wanted, trained_patch=usual.size)
+        misfits |= usual.misfits
     _refuse(misfits, "unlike the others", most_bad - len(broken))
     infos = [(sample, info) for sample, info in infos if sample.path not in misfits]
     wanted = wanted.reading(how)
@@ -186,6 +194,7 @@ def survey_images(dataset: Dataset, seed: int, most_bad: int = 0, how: ReadAs = 
         odd=odd,
         recolored=tuple(Counter(filter(None, (wanted.channel_change(info) for _, info in infos))).items()),
         trained=tuple(sample.path in trained for sample, _ in infos),
+        patches=() if usual is None else usual.warnings,
     )
 
 

@@ -121,7 +121,7 @@ def with_patients(data: Path, samples: Sequence[Sample], labels: Labels, per: st
     except DataError as error:
         raise DataError(str(error).replace("--group-by", "--per")) from None
     patients = {row.key: row.patient for row in listing.rows}
-    if without := [sample.path.name for sample in samples if not patients.get(sample.key)]:
+    if without := [sample.key for sample in samples if not patients.get(sample.key)]:
         console.warning(
             f"{data}: {len(without)} of {len(samples)} images have no {per} ({', '.join(without[:3])}); each counts as "
             "one of its own"

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fitcli.errors import ImageError
 
 FINEST = 16
 """Largest number of pixels per side that a layer has for one place."""
@@ -26,6 +29,7 @@ class FeatureGrid:
         mpp: Microns per level-0 pixel of the slide; None if the file does not state it.
         magnification: Objective power of level 0; None if unknown.
         patch: Side of a patch in level-0 pixels; patches overlap if it is more than `side`. None if unknown.
+        states_patch: Whether the file states `patch`; otherwise, it is the distance of the patches.
         missing: Number of places without features; None if it is not known without reading them.
         moved: Number of patches off the grid, which count for the nearest place.
         dropped: Number of patches that are left out, because another one has their place.
@@ -38,6 +42,7 @@ class FeatureGrid:
     mpp: float | None = None
     magnification: float | None = None
     patch: float | None = None
+    states_patch: bool = False
     missing: int | None = None
     moved: int = 0
     dropped: int = 0
@@ -98,6 +103,19 @@ def layer_frame(grid: FeatureGrid, size: tuple[int, int]) -> LayerFrame:
             max(own, math.ceil(whole / side)) for own, whole in zip((height, width), grid.slide, strict=True)
         )
     return LayerFrame(height, width, top, left, repeat, side)
+
+
+def stated_mpp(path: Path, value: Any) -> float | None:
+    """Return the microns per pixel that a file of `fit embed` states; None if it states none.
+
+    Raises:
+        ImageError: They are no number, or an impossible one.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ImageError(path, f"states the mpp {str(value)[:40]}, which is no number above 0; embed the image again")
+    return float(value)
 
 
 def _is_whole(number: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from fitcli.errors import CheckpointError, FitError
 from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.missing import missing_pixels, nodata_value
+from fitcli.images.patch_size import PatchSize, patch_size
 from fitcli.images.read_as import ReadAs
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -55,6 +57,8 @@ class Preprocessing:
             None for runs of earlier versions. Not in `repr`.
         trained_scales: (least, greatest) microns per pixel of the training images; None if none is known. Not in
             `repr`.
+        trained_patch: Size of the patches of most training features; None if it is unknown, and for images of pixels
+            and runs of earlier versions. Not in `repr`.
 
     Raises:
         CheckpointError: A value is impossible.
@@ -78,6 +82,7 @@ class Preprocessing:
     read_z: str | None = field(default=None, repr=False)
     read_t: int | None = field(default=None, repr=False)
     read_channels: str | None = field(default=None, repr=False)
+    trained_patch: PatchSize | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not (len(self.mean) == len(self.std) == self.channels):
@@ -105,6 +110,13 @@ class Preprocessing:
             pair = getattr(self, name)
             if pair is not None and not (len(pair) == 2 and least <= pair[0] <= pair[1] < np.inf):
                 raise CheckpointError(f"{name} must be two rising positive numbers, not {pair}")
+        if isinstance(self.trained_patch, Mapping):  # from JSON
+            try:
+                object.__setattr__(self, "trained_patch", PatchSize(**self.trained_patch))
+            except (TypeError, ValueError) as error:
+                raise CheckpointError(f"trained_patch is no size of patches: {error}") from None
+        if not isinstance(self.trained_patch, PatchSize | None):
+            raise CheckpointError(f"trained_patch is no size of patches: {self.trained_patch!r}")
         try:
             _ = self.read_as
         except FitError as error:
@@ -168,6 +180,11 @@ class Preprocessing:
             return (
                 f"has features of {info.channels} values, {others} {self.channels}; extract all features with the same "
                 "encoder"
+            )
+        size = patch_size(info.features)
+        if size is not None and self.trained_patch is not None and size.contradicts(self.trained_patch):
+            return (
+                f"has features of patches of {size}, {others} {self.trained_patch}; {size.advice(self.trained_patch)}"
             )
         if not _channels_convert(info, self.channels):
             what = "leave it out" if training else "train on images like this one"

@@ -19,7 +19,16 @@ T = TypeVar("T")
 
 
 class PluginError(FitError):
-    """No part has a name, or the package that has it is broken."""
+    """No part has a name, or the package that has it is broken.
+
+    Args:
+        message: What is wrong with which part.
+        fault: The same without the name of the part, for messages that begin with it; None for the message.
+    """
+
+    def __init__(self, message: str, fault: str | None = None) -> None:
+        super().__init__(message)
+        self.fault = message if fault is None else fault
 
 
 class Registry(Generic[T]):
@@ -74,8 +83,8 @@ class Registry(Generic[T]):
         """
         if name not in self._parts and not self.load(name):
             names = self.names()
-            known = f"there {'is' if len(names) == 1 else 'are'} {', '.join(names)}"
-            raise PluginError(f"no {self.noun} {name!r}; {known}; install the package that has it")
+            known = f"there {'is' if len(names) == 1 else 'are'} {', '.join(names)}; install the package that has it"
+            raise PluginError(f"no {self.noun} {name!r}; {known}", f"no such {self.noun}; {known}")
         return self._parts[name]
 
     def load(self, name: str) -> bool:
@@ -85,7 +94,7 @@ class Registry(Generic[T]):
         found = _installed(self.group, tuple(sys.path)).get(name, ())
         if len(found) > 1:
             packages = " and in ".join(map(_package, found))
-            raise PluginError(f"{self.noun} {name!r} is in {packages}; uninstall one of them")
+            raise self._error(name, f"is in {packages}; uninstall one of them")
         for entry in found:
             self._parts[name] = self._imported(entry)
         return bool(found)
@@ -97,10 +106,13 @@ class Registry(Generic[T]):
         except (Exception, SystemExit) as error:
             # Whatever a foreign module does while it is imported.
             reason = f"{type(error).__name__}: {error}"
-            raise PluginError(f"{self.noun} {entry.name!r} cannot be imported ({reason}); {advice}") from error
+            raise self._error(entry.name, f"cannot be imported ({reason}); {advice}") from error
         if not self._accepts(part):
-            raise PluginError(f"{self.noun} {entry.name!r} must be {self._wanted}, not {part!r:.80}; {advice}")
+            raise self._error(entry.name, f"must be {self._wanted}, not {part!r:.80}; {advice}")
         return part  # type: ignore[no-any-return]  # `accepts` has checked it
+
+    def _error(self, name: str, fault: str) -> PluginError:
+        return PluginError(f"{self.noun} {name!r} {fault}", fault)
 
 
 @cache

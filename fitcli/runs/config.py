@@ -35,7 +35,7 @@ LATER_PIXEL_RULES: dict[str, Any] = {"rules": 1, "uint16_white": None, "features
 
 OPTIONAL_PIXEL_RULES = (
     "background", "read_mpp", "read_level", "read_series", "read_z", "read_t", "read_channels", "trained_sides",
-    "trained_scales",
+    "trained_scales", "trained_patch",
 )  # fmt: skip
 """Entries of the preprocessing that are left out when they are None."""
 

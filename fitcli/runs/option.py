@@ -7,7 +7,7 @@ library only.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from types import NoneType, UnionType
@@ -285,3 +285,14 @@ def merged_options(options: Mapping[str, type]) -> dict[str, tuple[DeclaredOptio
             assert before is None or before[0] == declared, f"{name} is declared twice, in different ways"
             merged[name] = (declared, (*(before[1] if before else ()), task))
     return merged
+
+
+def without_values(message: str, values: Iterable[object]) -> str:
+    """Return a message without texts that it names as faulty: what is printed begins with the options and their values.
+
+    "stem must be a or b, not 'c'" becomes "stem must be a or b", and "schedule 'c' is unknown" "schedule is unknown".
+    """
+    for value in values:
+        if isinstance(value, str):
+            message = message.replace(f", not {value!r}", "", 1).replace(f" {value!r}", "", 1)
+    return message

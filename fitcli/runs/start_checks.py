@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
-from fitcli.errors import CheckpointError
+from fitcli.errors import CheckpointError, FitError
 from fitcli.runs.config import RunConfig
 from models.config import ClassifierConfig, EncoderConfig
 
@@ -18,15 +19,17 @@ SIZES = ("token_width", "latent_width", "latents", "token_heads", "latent_heads"
 """Settings of a model that the weights of its layers depend on."""
 
 
-def check_start(folder: Path, before: RunConfig, config: RunConfig) -> tuple[str, ...]:
+def check_start(folder: Path, before: RunConfig, config: RunConfig, chosen: Collection[str] = ()) -> tuple[str, ...]:
     """Return lines on the weights that a run does not take from another one.
 
     Args:
         folder: Folder of the other run.
         before, config: Config of the other run, and of the new one.
+        chosen: Names of the options of the model that the user gave.
 
     Raises:
         CheckpointError: The models have layers of other sizes, so that nothing can be taken.
+        FitError: An option would change nothing, because the weights that it is about are taken.
     """
     own, other = config.model, before.model
     different = [name for name in SIZES if getattr(own, name) != getattr(other, name)]
@@ -44,7 +47,30 @@ def check_start(folder: Path, before: RunConfig, config: RunConfig) -> tuple[str
         notes.append(f"--start-from {folder}: the output head begins anew, because it is another one")
     elif before.task != config.task or (before.classes, before.targets) != (config.classes, config.targets):
         notes.append(f"--start-from {folder}: the weights of the classes begin anew")
+    notes += _about_layers(folder, before, config, chosen)
+    trained, own_patch = before.preprocessing.trained_patch, config.preprocessing.trained_patch
+    if trained is not None and own_patch is not None and trained.contradicts(own_patch):
+        notes.append(
+            f"--start-from {folder}: it learned from features of patches of {trained}, these are of {own_patch}"
+        )
     return tuple(notes)
+
+
+def _about_layers(folder: Path, before: RunConfig, config: RunConfig, chosen: Collection[str]) -> list[str]:
+    """Return lines on what chosen options of the layers still do, if most weights come from another run."""
+    own, other = config.model, before.model
+    notes = []
+    # Runs of one task have the same layers, or cannot start from each other.
+    if "plan" in chosen and own.plan != other.plan and before.task != config.task:
+        notes.append(f"--start-from {folder}: layers that its plan {other.plan} does not have begin anew")
+    if "attention_start" in chosen and own.attention_start != other.attention_start:
+        if own.plan == other.plan and not has_other_head(before, config):
+            raise FitError(
+                f"--attention-start {own.attention_start}: the weights of attention are those of --start-from "
+                f"{folder}, which began with {other.attention_start}; leave it out"
+            )
+        notes.append(f"--start-from {folder}: --attention-start {own.attention_start} holds for what begins anew alone")
+    return notes
 
 
 def has_other_stem(before: RunConfig, config: RunConfig) -> bool:

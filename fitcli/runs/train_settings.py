@@ -172,7 +172,7 @@ class TrainSettings:
     attention_start: Literal["reference", "unit"] | None = option(
         None, "Initial attention weights.", panel=MODEL,
         more="reference: as the published implementation draws them, with nearly uniform attention; unit: with "
-        "the variance 1 / inputs, which small models learn faster with.",
+        "the variance 1 / inputs, which small models learn faster with. Weights of --start-from are taken as they are.",
     )  # fmt: skip
     mpp: float | None = option(
         None,

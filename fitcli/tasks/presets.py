@@ -9,7 +9,7 @@ from typing import Any
 from fitcli.errors import FitError
 from fitcli.plugins.registry import PluginError, Registry
 from fitcli.runs.config import ImpossibleModel
-from fitcli.runs.option import flag
+from fitcli.runs.option import flag, without_values
 from models.checks import ConfigError
 from models.presets import DECODERS, DENOISERS, PRESETS, Preset
 
@@ -47,9 +47,9 @@ def chosen_preset(group: str, name: str, changes: Mapping[str, Any]) -> Iterator
     try:
         PRESETS_BY_GROUP[group].find(name)
     except PluginError as error:
-        raise FitError(f"--preset {name}: {error}") from None
+        raise FitError(f"--preset {name}: {error.fault}") from None
     try:
         yield
     except (ConfigError, ImpossibleModel) as error:
         options = "".join(f" {flag(each)} {value}" for each, value in changes.items())
-        raise FitError(f"--preset {name}{options}: {error}") from None
+        raise FitError(f"--preset {name}{options}: {without_values(str(error), changes.values())}") from None

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from fitcli.data.csv_listing import IN_FILES
+from fitcli.data.folds import check_dealing, check_fold_column
+from fitcli.data.splitting import fold_numbers
 from fitcli.errors import CheckpointError, DataError, FitError
 from fitcli.files.publish import write_text
 from fitcli.runs.config import is_run
@@ -26,12 +28,15 @@ from fitcli.training.checkpointing.run_description import best_report
 from fitcli.training.checkpointing.run_record import load_fingerprint, load_settings
 from fitcli.training.checkpointing.saved_states import saved_step
 from fitcli.training.checkpointing.saver import saving
-from fitcli.training.prepare import find_dataset, folds_in_column
+from fitcli.training.prepare import find_dataset, list_dataset
 from fitcli.training.start_options import StartOptions
 from fitcli.training.stop_requests import TimeLimitReached
 
 SUMMARY = "cross-validation.json"
 """File of the scores of all folds."""
+
+OPTION = "--cross-validate"
+"""The option, for messages."""
 
 CONFIDENCE = 0.95
 """Confidence of the interval of a mean."""
@@ -75,7 +80,7 @@ def cross_validate(
     numbers, dealt = world.run_on_all(lambda: _numbers(settings, start, folds))
     finished: dict[int, Entry] = world.broadcast(_finished(folder))
     runs = world.broadcast(_runs(folder))
-    _check_folder(folder, numbers, runs, finished, continues)
+    world.run_on_all(lambda: _check_folder(folder, numbers, dealt, runs, continues))
     own_settings = {number: replace(settings, folds=folds if dealt else None, fold=number) for number in numbers}
     if not runs:
         world.run_on_all(lambda: _check_folds(start, own_settings.values()))
@@ -149,13 +154,27 @@ def as_table(result: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str
 
 
 def _numbers(settings: TrainSettings, start: StartOptions, folds: int) -> tuple[list[int], bool]:
-    """Return the numbers of the folds, and whether they are dealt: a column `fold` has its own."""
-    numbers = folds_in_column(start, settings)
-    if numbers and len(numbers) != folds:
-        raise FitError(
-            f"{start.data}: has {len(numbers)} folds in its column fold; give --cross-validate {len(numbers)}"
+    """Return the numbers of the folds, and whether they are dealt: a column `fold` has its own.
+
+    Raises:
+        DataError: The data set has other folds, or cannot be dealt into so many.
+    """
+    listing = list_dataset(start, settings)
+    numbers = fold_numbers(start.data, listing.rows)
+    if not numbers:
+        check_dealing(start.data, listing, folds, OPTION)
+        return list(range(1, folds + 1)), True
+    if len(numbers) == 1:
+        raise DataError(
+            f"{start.data}: has a single fold, {numbers[0]}, in its column fold, and {OPTION} takes two or more; name "
+            "another one, or empty the column"
         )
-    return (numbers, False) if numbers else (list(range(1, folds + 1)), True)
+    if len(numbers) != folds:
+        raise DataError(
+            f"{start.data}: has {len(numbers)} folds in its column fold, not {folds}; give {OPTION} {len(numbers)}"
+        )
+    check_fold_column(start.data, listing.rows)
+    return numbers, False
 
 
 def _check_folds(start: StartOptions, folds: Iterable[TrainSettings]) -> None:
@@ -181,15 +200,31 @@ def _runs(folder: Path) -> list[str]:
     return [*(["config.json"] if is_run(folder) else []), *sorted(found)]
 
 
-def _check_folder(
-    folder: Path, numbers: Sequence[int], runs: Sequence[str], finished: Mapping[int, Entry], continues: bool
-) -> None:
+def _check_folder(folder: Path, numbers: Sequence[int], dealt: bool, runs: Sequence[str], continues: bool) -> None:
     if "config.json" in runs:
         raise FitError(f"{folder}: holds a run, not the folds of --cross-validate; choose another --out")
     if runs and not continues:
         raise FitError(f"{folder}: holds {', '.join(runs)} already; continue with --resume, or choose another --out")
+    if runs and dealt:
+        _check_begun(folder, runs, len(numbers))
     if strange := [name for name in runs if name not in {f"fold-{number}" for number in numbers}]:
         raise FitError(f"{folder}: holds {strange[0]} of other folds; give their number, or choose another --out")
+
+
+def _check_begun(folder: Path, runs: Sequence[str], folds: int) -> None:
+    """Refuse another number of folds than that of the first runs."""
+    try:
+        begun = load_settings(folder / runs[0]).folds
+    except CheckpointError:
+        return  # The fold itself says what is wrong.
+    if begun is None:
+        raise FitError(
+            f"{folder}: was begun with the folds of a column fold; restore the column, or choose another --out"
+        )
+    if begun != folds:
+        raise FitError(
+            f"{folder}: was begun with {OPTION} {begun}, not {folds}; give {OPTION} {begun}, or choose another --out"
+        )
 
 
 def _finished(folder: Path) -> dict[int, Entry]:

@@ -14,13 +14,13 @@ from fitcli import __version__
 from fitcli.data.background_check import check_background
 from fitcli.data.bad_images import BadImages
 from fitcli.data.class_names import composed
-from fitcli.data.csv_listing import IN_FILES, Labels
+from fitcli.data.csv_listing import IN_FILES, Labels, Listing
 from fitcli.data.dataset import Dataset, list_images, load_dataset
 from fitcli.data.dataset_changes import describe_changes, describe_edits
 from fitcli.data.description import describe_dataset, warn_of_names
 from fitcli.data.label_digests import label_digests
 from fitcli.data.pixel_digest import anchor_digest, pixel_digests
-from fitcli.data.splitting import Splitting, fold_numbers
+from fitcli.data.splitting import Splitting
 from fitcli.data.survey import Survey, describe_pixels, image_sizes, survey_images
 from fitcli.device.runtime import Runtime, choose_runtime
 from fitcli.distributed.agreement import digest, require_agreement
@@ -102,7 +102,7 @@ def prepare(settings: TrainSettings, start: StartOptions) -> tuple[TrainingRun, 
     understood = survey.pixels(), *describe_dataset(dataset), scale_text(survey.scales)
     if settings.start_from is not None:
         folder = Path(settings.start_from)
-        understood = *understood, *check_start(folder, load_config(folder), run.config)
+        understood = *understood, *check_start(folder, load_config(folder), run.config, settings.model_changes)
     alike = filter(None, (warn_of_names(dataset), warn_of_mixed_scales(survey.scales)))
     background = check_background(dataset, task.objective(run).reading)
     warnings = (*(f"{start.data}: {text}" for text in alike), *survey.warnings, *dataset.warnings, *background)
@@ -215,18 +215,17 @@ def find_dataset(start: StartOptions, settings: TrainSettings) -> Dataset:
     )  # fmt: skip
 
 
-def folds_in_column(start: StartOptions, settings: TrainSettings) -> list[int]:
-    """Return the numbers in the column `fold` of the data set; empty without the column.
+def list_dataset(start: StartOptions, settings: TrainSettings) -> Listing:
+    """Return the images that the data set lists, with no other splits than those that it names.
 
     Raises:
-        DataError: The data set is unfit for training, or a cell of the column is no number.
+        DataError: The data set is unfit for training.
     """
     task = find_task(settings.task)
-    listing = list_images(
+    return list_images(
         start.data, _labels(settings), several=task.several_targets, group_by=settings.group_by, images=start.images,
         kinds=task.target_kinds,
     )  # fmt: skip
-    return fold_numbers(start.data, listing.rows)
 
 
 def _labels(settings: TrainSettings) -> Labels:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.command_line import Fit
 from support.pictures import colored, save
-from support.slides import places, random_features, write_h5
+from support.slides import TRIDENT, places, random_features, write_h5
 
 IMAGES = 12
 
@@ -102,8 +102,8 @@ CROSS_VALIDATED: dict[str, tuple[str, tuple[Cell, ...], tuple[str, ...], str]] =
         "no training image of class 'b'; add some; fold 2 holds out all",
     ),
     "a value that is no number": ("value:age", (once("old"),), ("3",), "line 7: value:age 'old' is no number"),
-    "a plan that is none": ("label", (classes,), ("3", "--plan", "x"), "--preset debug --plan x: layer plan 'x'"),
-    "no such loss": ("label", (classes,), ("3", "--loss", "x"), "--loss x: no loss 'x'; there is cross-entropy"),
+    "a plan that is none": ("label", (classes,), ("3", "--plan", "x"), "--preset debug --plan x: layer plan does not"),
+    "no such loss": ("label", (classes,), ("3", "--loss", "x"), "--loss x: no such loss; there is cross-entropy"),
     "no start": ("label", (classes,), ("3", "--start-from", "x"), "--start-from x: no run folder"),
     "no scale": ("label", (classes,), ("3", "--mpp", "0.5"), "does not say its microns per pixel"),
     "no memory": ("label", (classes,), ("3", "--memory", "1MiB"), "--memory: 1 MiB are too little"),
@@ -128,7 +128,7 @@ RECIPES = {
     "latents = 100000": "--latents must be at least 1 and at most 65536",
     "nonsense = 1": "[model] has no nonsense",
     'stem = "x"': "--preset debug --stem x: stem must be one of",
-    "output_head = 3": "--output-head 3: no output head '3'",
+    "output_head = 3": "--output-head 3: no such output head",
     "plan = {}": "plan must be one number or text, not {}",
     "plan": "is no TOML",
 }
@@ -168,9 +168,19 @@ def _text(path: Path) -> None:
     path.write_text("no features\n")
 
 
+def _fine(path: Path) -> None:
+    write_h5(path, random_features(36), places(6, 6, side=256), TRIDENT | {"patch_size_level0": 256})
+
+
+def _no_size(path: Path) -> None:
+    write_h5(path, random_features(36), places(6, 6), TRIDENT | {"patch_size_level0": 0})
+
+
 FEATURES: dict[Callable[[Path], None], str] = {
     _two_sizes: "has patches at distances of 512 and of 1024 pixels, as of two patch sizes",
     _overlapping: "has patches of 512 pixels at distances of 128, so they overlap or come from two patch sizes",
+    _fine: "has features of patches of 256 pixels (64 microns), ",
+    _no_size: "states patch_size_level0 0 with coords, which is not a number above 0",
     _of_something_else: "is an HDF5 file without the datasets features and coords (it holds 'x')",
     _cut_off: "cannot be read as HDF5",
     _text: "is no HDF5 file, although its name says so",

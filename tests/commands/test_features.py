@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,85 @@ def test_a_data_set_of_two_encoders_is_refused(fit: Fit, data: Path, tmp_path: P
     done = fit("train", tmp_path / "slides.csv", "--out", tmp_path / "run", *SMALL)
     assert done.exit_code == 1
     assert "3.h5: has features of 16 values, the other training images have 8" in done.stderr
+
+
+def write_slides(folder: Path, *attributes: dict[str, Any] | None) -> Path:
+    """Write a slide with these attributes each, None for those of CLAM, and the CSV file that lists them."""
+    for number, own in enumerate(attributes):
+        side = 256 if own is None else int(own["patch_size_level0"])
+        coordinates = places(ROWS, COLUMNS, side=side)
+        features = random_features(len(coordinates), VALUES, number)
+        write_h5(folder / f"{number}.h5", features, coordinates, own)
+    rows = "".join(f"{number}.h5,{('normal', 'tumor')[number % 2]}\n" for number in range(len(attributes)))
+    (folder / "slides.csv").write_text(f"path,label\n{rows}")
+    return folder / "slides.csv"
+
+
+FINE = TRIDENT | {"patch_size_level0": 256, "target_magnification": 40}
+SCANNED_AT_20 = TRIDENT | {"patch_size_level0": 256, "level0_magnification": 20}
+
+
+def test_a_data_set_of_two_patch_sizes_is_refused(fit: Fit, tmp_path: Path) -> None:
+    data = write_slides(tmp_path, TRIDENT, TRIDENT, TRIDENT, FINE)
+    done = fit("train", data, "--out", tmp_path / "run", *SMALL)
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert f"{tmp_path / '3.h5'}: has features of patches of 256 pixels (64 microns), {tmp_path}" in line
+    assert ".h5 of 512 pixels (128 microns); extract all features with one patch size" in line
+    assert not (tmp_path / "run").exists()
+    done = fit("train", data, "--out", tmp_path / "run", *SMALL, "--steps", "1", "--max-bad-images", "1")
+    assert done.exit_code == 0, done.stderr
+
+
+def test_slides_of_two_scales_with_patches_of_one_size_train(fit: Fit, tmp_path: Path) -> None:
+    data = write_slides(tmp_path, TRIDENT, TRIDENT, SCANNED_AT_20, SCANNED_AT_20)
+    done = fit("train", data, "--out", tmp_path / "run", *SMALL, "--steps", "1")
+    assert done.exit_code == 0, done.stderr
+    assert "patches" not in done.stderr
+    done = fit("classify", tmp_path / "0.h5", tmp_path / "3.h5", "--checkpoint", tmp_path / "run", "--device", "cpu")
+    assert done.exit_code == 0, done.stderr
+
+
+def test_files_that_state_no_patch_size_give_a_warning(fit: Fit, tmp_path: Path) -> None:
+    data = write_slides(tmp_path, TRIDENT, TRIDENT, None, None)
+    done = fit("train", data, "--out", tmp_path / "run", *SMALL, "--steps", "1")
+    assert done.exit_code == 0, done.stderr
+    assert f"{tmp_path / '2.h5'} (and 1 more file): has patches at a distance of 256 pixels" in done.stderr
+
+
+def test_the_patch_size_is_that_of_training(fit: Fit, run: Path, data: Path, tmp_path: Path) -> None:
+    """Files of other patches are refused by every command; those that state no size give one warning."""
+    trained = json.loads((run / "config.json").read_text())["preprocessing"]["trained_patch"]
+    assert trained == {"pixels": 512.0, "microns": 128.0, "nominal": 128.0, "stated": True}
+    write_slides(tmp_path, FINE, None, None)
+    chosen = ("--checkpoint", run, "--device", "cpu")
+    for command in (
+        ("classify", tmp_path / "0.h5", *chosen),
+        ("embed", tmp_path / "0.h5", *chosen, "--out", tmp_path / "a.zarr"),
+        ("evaluate", tmp_path / "slides.csv", *chosen, "--split", "all"),
+    ):
+        done = fit(*command)
+        assert done.exit_code == 1
+        sizes = "of 256 pixels (64 microns), the model was trained on 512 pixels (128 microns)"
+        assert f"{tmp_path / '0.h5'}: has features of patches {sizes}; extract" in done.stderr
+    done = fit("classify", data / "0.h5", tmp_path / "1.h5", tmp_path / "2.h5", *chosen)
+    assert done.exit_code == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if "distance" in line]
+    assert len(warnings) == 2
+    sizes = "has patches at a distance of 256 pixels, the run was trained on patches of 512 pixels (128 microns)"
+    assert f"{tmp_path / '1.h5'}: {sizes}" in warnings[0]
+    assert warnings[1].endswith("1 more file has features at another distance, too")
+
+
+def test_runs_of_earlier_versions_take_any_patch_size(fit: Fit, run: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(run, old)
+    document = json.loads((old / "config.json").read_text())
+    del document["preprocessing"]["trained_patch"]
+    (old / "config.json").write_text(json.dumps(document))
+    write_slides(tmp_path, FINE)
+    done = fit("classify", tmp_path / "0.h5", "--checkpoint", old, "--device", "cpu")
+    assert done.exit_code == 0, done.stderr
 
 
 def test_folders_of_classes(fit: Fit, tmp_path: Path) -> None:

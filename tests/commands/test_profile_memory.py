@@ -189,7 +189,10 @@ def test_a_vit_is_measured_beside_it(fit: Fit) -> None:
     ("options", "words"),
     [
         (("--budget", "100MiB"), "too little for this model of 113 M parameters: the smallest image takes"),
-        (("--preset", "enormous"), "no preset 'enormous'; there are debug, nano, mini, tiny, small, base, large"),
+        (
+            ("--preset", "enormous"),
+            "--preset enormous: no such preset; there are debug, nano, mini, tiny, small, base, large",
+        ),
         (("--checkpoint", "nowhere"), "nowhere: no run folder"),
         (("--checkpoint", "nowhere", "--preset", "tiny"), "exclude each other"),
         (("--compare", "resnet"), "--compare takes vit and swin, not 'resnet'"),

@@ -63,10 +63,10 @@ def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
         ("batch_size = 2\nbatch-size = 3", "batch-size is there twice"),
         ("epochs 3", "is no TOML"),
         ('balance = true\ntask = "diffusion"', "--balance is for --task classify"),
-        ('preset = "huge"', "--preset huge: no preset 'huge'"),
+        ('preset = "huge"', "--preset huge: no such preset"),
         ("batch-size = -3", "batch-size = -3: "),
         ("size = 64.5", "size = 64.5: "),
-        ('memory = "lots"', "memory = 'lots': 'lots' is no size"),
+        ('memory = "lots"', "memory = 'lots': is no size"),
         ('prediction = "z"', "prediction = 'z': "),
         ("drop-path = 1.5", "--drop-path must be at least 0 and below 1, not 1.5"),
         ("patch = 7", "--preset tiny --patch 7: "),
@@ -178,11 +178,27 @@ def test_a_table_of_the_model(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert fit("classify", image, "--checkpoint", run).exit_code == 0
 
 
+def test_a_start_of_attention_beside_weights_of_another_run(fit: Fit, dataset: Path, tmp_path: Path) -> None:
+    first = ("--preset", "debug", "--steps", "1", "--attention-start", "reference")
+    assert fit("train", dataset, "--out", tmp_path / "a", *first).exit_code == 0
+    assert "attention_start" in fit("info", tmp_path / "a").stdout
+    assert json.loads(fit("info", tmp_path / "a", "--json").stdout)[0]["attention_start"] == "reference"
+    chosen = recipe(tmp_path, '[model]\nattention_start = "unit"')
+    started = ("train", dataset, "--out", tmp_path / "b", *first[:4], "--start-from", tmp_path / "a")
+    for options in (("--attention-start", "unit"), ("--recipe", chosen)):
+        done = fit(*started, *options)
+        assert done.exit_code == 1
+        (line,) = done.stderr.splitlines()
+        assert f"--attention-start unit: the weights of attention are those of --start-from {tmp_path / 'a'}" in line
+        assert not (tmp_path / "b").exists()
+    assert fit(*started, "--attention-start", "reference").exit_code == 0
+
+
 def test_the_output_head_of_a_denoiser(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     chosen, run = recipe(tmp_path, 'preset = "debug"\n[model]\noutput-head = "overlap"'), tmp_path / "run"
     options = ["--recipe", chosen, "--size", "48", "--steps", "1"]
     other = fit("train", dataset, *options, "--out", tmp_path / "other")
-    assert "no output head 'overlap'; there is attention" in other.stderr
+    assert "--output-head overlap: no such output head; there is attention" in other.stderr
     result = fit("train", dataset, *options, "--out", run, "--task", "diffusion")
     assert result.exit_code == 0, result.stderr
     assert json.loads((run / "config.json").read_text())["model"]["output_patch"] == 4
@@ -202,7 +218,7 @@ def test_the_output_head_of_a_denoiser(fit: Fit, dataset: Path, tmp_path: Path) 
         ("model = 3", "no such options of `fit train` in a recipe: model"),
         ("[model]\nlatents = 0", "latents = 0: "),
         ("[model]\nlatents = [3]", "latents must be one number or text"),
-        ('[model]\nplan = "2-4"', "layer plan '2-4' does not have the form"),
+        ('[model]\nplan = "2-4"', "--plan 2-4: layer plan does not have the form"),
         ('[model]\nstem = "deep"', "stem"),
         ("[model]\nhead = 48", "token_width 64 is no multiple of a head (48)"),
     ],

@@ -190,7 +190,11 @@ def test_a_place_that_cannot_be_written(fit: Fit, dataset: Path) -> None:
 
 def test_wrong_words(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    refused(fit(*quick(dataset, run)[:4], "--preset", "huge"), 1, "no preset 'huge'; there are debug, nano, mini, tiny")
+    refused(
+        fit(*quick(dataset, run)[:4], "--preset", "huge"),
+        1,
+        "--preset huge: no such preset; there are debug, nano, mini, tiny",
+    )
     refused(
         fit(*quick(dataset, run)[:4], "--preset", "tiny", "--patch", 7), 1, "--preset tiny --patch 7: ", "multiple of 4"
     )

@@ -113,8 +113,14 @@ def test_what_is_refused(fit: Fit, scenes: Path, tmp_path: Path) -> None:
     refused(fit(*quick(scenes, run, "paint")), 2, "--task")
     refused(fit(*quick(scenes, run, "diffusion", "--order", "snake")), 1, "--order is for --task autoregressive")
     refused(fit(*quick(scenes, run, "autoregressive", "--skip-background")), 1, "--skip-background is for --task ")
-    refused(fit(*quick(scenes, run, "diffusion", "--preset", "huge")), 1, "no preset 'huge'; there are debug, nano")
-    refused(fit(*quick(scenes, run, "diffusion", "--schedule", "straight")), 1, "unknown schedule 'straight'")
+    refused(
+        fit(*quick(scenes, run, "diffusion", "--preset", "huge")),
+        1,
+        "--preset huge: no such preset; there are debug, nano",
+    )
+    refused(
+        fit(*quick(scenes, run, "diffusion", "--schedule", "straight")), 1, "--schedule straight: unknown schedule: use"
+    )
     refused(fit(*quick(scenes, run, "diffusion", "--shift", "nan")), 1, "shift")
     refused(fit(*quick(scenes, run, "diffusion", "--scale", "0")), 1, "scale must be positive")
     refused(fit(*quick(scenes, run, "autoregressive", "--size", "3")), 1, "do not fill one patch of 4 x 4", "--patch")

@@ -9,10 +9,12 @@ import pytest
 from support.data_sets import labelled, table, touch
 from support.zarr_labels import zarr_with_labels
 
-from fitcli.data.csv_listing import read_csv
+from fitcli.data.csv_listing import Labels, read_csv
 from fitcli.data.dataset import Sample, load_dataset
+from fitcli.data.splitting import HELD_OUT, Splitting
 from fitcli.errors import DataError
 from fitcli.files.publish import publish_csv
+from fitcli.tasks.classify.task import TASK
 
 
 def test_a_table(tmp_path: Path) -> None:
@@ -81,13 +83,15 @@ def test_a_table_from_windows(tmp_path: Path) -> None:
         (["path,label", "a,x", f"{'long' * 100},y"], r"data\.csv, line 3: no file"),
         (["path,label,split", "a,x,train", "b,y,trian"], r"data\.csv, line 3: split 'trian' is none of train, val"),
         (["path,label", "a,x", "b,"], r"data\.csv, line 3: label must not be empty"),
-        (["path,label", "a,x", "b"], r"data\.csv, line 3: label must not be empty"),
+        (["path,label", "a,x", "b"], r"data\.csv, line 3: label must not be empty.* \(the line has 1 of 2 fields\)"),
+        (["path,split,label", "a,x"], r"data\.csv, line 2: label must not be empty.* \(the line has 2 of 3 fields\)"),
+        (["path,label,split,fold", "a,x,b"], r"line 2: split 'b' is none of .* \(the line has 3 of 4 fields\)"),
         (["path,label", "a,x", "b,y, z"], r"data\.csv, line 3: has more fields than the first line"),
         (["file,class", "a,x"], r"data\.csv: needs the columns path,label\[,split\], has file,class"),
         ([""], r"data\.csv: needs the columns path,label\[,split\], has none"),
         (["path,label", "a,x", "a,x"], r"data\.csv: .*a is listed twice"),
         (["path,label", "a,x", "./a,y"], r"data\.csv: .*a is listed as 'x' and as 'y'"),
-        (["path,label,split", "a,x,train", "b,y,train", "a,x,val"], r"a is listed twice"),
+        (["path,label,split", "a,x,train", "b,y,train", "a,x,val"], r"a is listed twice, in lines 2 and 4; keep one"),
         (["path,label", "a,x", "b\0c,y"], r"data\.csv, line 3"),
     ],
 )
@@ -95,6 +99,55 @@ def test_errors_name_the_line(tmp_path: Path, lines: list[str], message: str) ->
     touch(tmp_path, "a", "b")
     with pytest.raises(DataError, match=message):
         load_dataset(table(tmp_path, *lines))
+
+
+CELLS: dict[str, tuple[str, str, Splitting]] = {
+    "no path": ("path,label", ",x", HELD_OUT),
+    "no label": ("path,label", "sub/1.png,", HELD_OUT),
+    "no answer": ("path,label:a,value:b", "sub/1.png,,", HELD_OUT),
+    "too many fields": ("path,label", "sub/1.png,x,y", HELD_OUT),
+    "no file": ("path,label", "sub/2.png,x", HELD_OUT),
+    "two files": ("path,label", "sub/two,x", HELD_OUT),
+    "no such split": ("path,label,split", "sub/1.png,x,old", HELD_OUT),
+    "no such level": ("path,label,level", "sub/1.png,x,high", HELD_OUT),
+    "two levels": ("path,label,level", "sub/1.png#level=1,x,2", HELD_OUT),
+    "no such choice": ("path,label", "sub/1.png#level=x,x", HELD_OUT),
+    "no scale": ("path,label,mpp", "sub/1.png,x,-1", HELD_OUT),
+    "an empty label": ("path,labels", "sub/1.png,x||y", HELD_OUT),
+    "no number": ("path,value:a", "sub/1.png,many", HELD_OUT),
+    "too large": ("path,value:a", "sub/1.png,1e999", HELD_OUT),
+    "not in the order": ("path,order:a=low|high", "sub/1.png,middle", HELD_OUT),
+    "an event alone": ("path,event:a,time:a", "sub/1.png,1,", HELD_OUT),
+    "no event": ("path,event:a,time:a", "sub/1.png,2,1", HELD_OUT),
+    "before the beginning": ("path,event:a,time:a", "sub/1.png,1,-1", HELD_OUT),
+    "no such fold": ("path,label,fold", "sub/1.png,x,one", Splitting(fold=1)),
+    "a fold below 0": ("path,label,fold", "sub/1.png,x,-1", Splitting(fold=1)),
+    "an empty fold": ("path,label,fold", "sub/1.png,x,", Splitting(fold=1)),
+    "split and fold": ("path,label,fold,split", "sub/1.png,x,1,train", Splitting(fold=1)),
+    "named splits": ("path,label,split", "sub/1.png,x,train", Splitting(2, 1)),
+    "a single image": ("path,label", "sub/1.png,alone", HELD_OUT),
+    "a file of labels": ("path,labels", "sub/1.png,sub/none.geojson", HELD_OUT),
+    "NUL": ("path,label", "sub/1.png\0,x", HELD_OUT),
+}
+"""Columns, a row that is wrong, and the splits in which it is."""
+
+
+@pytest.mark.parametrize("wrong", CELLS)
+def test_every_error_of_a_row_names_the_file_and_the_line(tmp_path: Path, wrong: str) -> None:
+    headings, line, splitting = CELLS[wrong]
+    touch(tmp_path, "sub/1.png", "sub/two.png", "sub/two.tif", *(f"{n}.png" for n in range(4)))
+    right = {"label": "x", "label:a": "x", "labels": "x", "fold": "1", "value:a": "1", "value:b": "1", "time:a": "1",
+             "event:a": "1", "order:a=low|high": "low"}  # fmt: skip
+    usual = [",".join([f"{n}.png", *(right.get(name, "") for name in headings.split(",")[1:])]) for n in range(4)]
+    data = table(tmp_path, headings, *usual, line)
+    labels: Labels = "files" if wrong == "a file of labels" else "needed"
+    if labels == "files":
+        data = table(tmp_path, headings, "0.png,", line)
+    with pytest.raises(DataError) as caught:
+        load_dataset(data, labels, splitting=splitting, kinds=TASK.target_kinds)
+    number = len(data.read_text().splitlines())
+    assert str(caught.value).startswith(f"{data}, line {number}: ")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_table_that_is_not_utf8(tmp_path: Path) -> None:

@@ -96,7 +96,9 @@ def test_adding_images_moves_few_others(tmp_path: Path) -> None:
 def test_links_to_the_same_image_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "one/a.png", "b.png")
     (tmp_path / "two").symlink_to(tmp_path / "one")
-    with pytest.raises(DataError, match=r"two/a\.png is listed twice \(the other time as .*one/a\.png\); keep one"):
+    with pytest.raises(
+        DataError, match=r"two/a\.png is listed twice \(the other time as .*one/a\.png\), in lines 2 and 3; keep one"
+    ):
         load_dataset(table(tmp_path, "path,label", "one/a.png,x", "two/a.png,x", "b.png,y"))
     with pytest.raises(DataError, match="listed twice"):
         load_dataset(table(tmp_path, "path,label", "one/a.png,x", "two/../one/a.png,x", "b.png,y"))

@@ -89,6 +89,8 @@ def test_splits_of_yolo(tmp_path: Path) -> None:
         ("x,y,label\n1,2,a\n", "has no column path"),
         ("path,x,y,label,split\na.png,1,2,q,old\n", "split 'old' is none of train, val, test"),
         ("path,x,y,label,split\na.png,1,2,q,val\na.png,1,2,q,train\n", "another split than in line 2"),
+        ("path,x,y,label,split\na.png,1,2,q,val\na.png,1,2,q\n", "line 3: has 4 of 5 fields, so its split is missing"),
+        ("path,x,y,label,split\na.png,1,2,q\na.png,1,2,q,val\n", "line 2: has 4 of 5 fields, so its split is missing"),
         ("path,x,y,label\n,1,2,q\n", "line 2: path must not be empty"),
         ("path,label\na.png,q\n", "no image has objects"),
         ("name,label\na.png,q\n", "needs the columns path,objects"),

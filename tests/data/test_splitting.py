@@ -12,9 +12,9 @@ from support.data_sets import table, touch
 from support.pictures import save
 from support.polygons import collection, feature, square, write
 
-from fitcli.data.csv_listing import NO_GROUPS, Labels, ListedImage
+from fitcli.data.csv_listing import NO_GROUPS, Labels
 from fitcli.data.dataset import Dataset, load_dataset
-from fitcli.data.splitting import Splitting, deal, units_of
+from fitcli.data.splitting import Splitting
 from fitcli.errors import DataError
 
 
@@ -87,13 +87,6 @@ def test_folds_of_single_images_are_those_of_stratified_k_fold(tmp_path: Path) -
         assert counts["c"] == 1
         sizes.append(len(data.validation))
     assert sizes == [5] * 5
-
-
-def test_large_patients_do_not_leave_a_fold_empty() -> None:
-    rows = [ListedImage(Path(f"{p}{n}"), f"{p}{n}", (), "", patient=p) for p, count in
-            (("a", 50), ("b", 1), ("c", 1), ("d", 1), ("e", 1)) for n in range(count)]  # fmt: skip
-    dealt = deal(units_of(rows), 5)
-    assert sorted(len(units[0].images) for units in dealt) == [1, 1, 1, 1, 50]
 
 
 def test_labels_of_any_number_are_spread(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from support.small_runs import two_classes
 
 from fitcli.device.runtime import choose_runtime
 from fitcli.errors import CheckpointError
+from fitcli.images.patch_size import PatchSize
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig, config_document, identity, save_config
 from fitcli.runs.weights import EMA_WEIGHTS, Checkpoint, save_weights
@@ -216,8 +217,10 @@ def test_the_output_head_is_kept_and_part_of_the_identity(tmp_path: Path) -> Non
 
 def test_sizes_of_training_images_are_kept_and_no_part_of_the_identity(tmp_path: Path) -> None:
     old = dataclasses.replace(DIFFUSION, preprocessing=GREY)
-    assert not {"trained_sides", "trained_scales"} & config_document(old)["preprocessing"].keys()
-    pixels = dataclasses.replace(GREY, trained_sides=(380, 512), trained_scales=(0.25, 0.5))
+    assert not {"trained_sides", "trained_scales", "trained_patch"} & config_document(old)["preprocessing"].keys()
+    pixels = dataclasses.replace(
+        GREY, trained_sides=(380, 512), trained_scales=(0.25, 0.5), trained_patch=PatchSize(512, nominal=128.0)
+    )
     new = dataclasses.replace(DIFFUSION, preprocessing=pixels)
     save_config(tmp_path, new)
     assert load_config(tmp_path) == new

@@ -19,6 +19,7 @@ from fitcli.runs.option import (
     option,
     refuse_foreign_options,
     shared,
+    without_values,
 )
 
 SHARED = option(0.5, "Share.", minimum=0, maximum=1)
@@ -225,3 +226,9 @@ def test_options_as_on_the_command_line() -> None:
 
 def test_names_become_flags() -> None:
     assert flag("brush_width") == "--brush-width"
+
+
+def test_a_message_about_given_values_does_not_repeat_them() -> None:
+    assert without_values("stem must be a or b, not 'c'", ["c", 3]) == "stem must be a or b"
+    assert without_values("schedule 'c@1' has no value; try 'd'", ["c@1"]) == "schedule has no value; try 'd'"
+    assert without_values("latents must be at least 1, not 0", [0]) == "latents must be at least 1, not 0"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fitcli.errors import CheckpointError
+from fitcli.errors import CheckpointError, FitError
+from fitcli.images.patch_size import PatchSize
 from fitcli.patches.preprocessing import Preprocessing
 from fitcli.runs.config import RunConfig
 from fitcli.runs.start_checks import check_start, has_other_head, has_other_stem
@@ -47,6 +49,36 @@ def test_another_stem_begins_anew(config: RunConfig, what: str) -> None:
 def test_other_classes_begin_anew() -> None:
     assert check_start(RUN, classifying(), classifying(classes="abc")) == (
         "--start-from run: the weights of the classes begin anew",
+    )
+
+
+def beginning(start: str, head: str | None = None, plan: str | None = None) -> RunConfig:
+    config = classifying(head=head)
+    changes = {"attention_start": start} | ({} if plan is None else {"plan": plan})
+    return replace(config, model=replace(config.model, **changes))
+
+
+def test_a_start_of_attention_that_changes_nothing_is_refused() -> None:
+    before = beginning("reference")
+    with pytest.raises(
+        FitError, match="--attention-start unit: the weights of attention are those of --start-from run"
+    ):
+        check_start(RUN, before, beginning("unit"), {"attention_start"})
+    assert check_start(RUN, before, beginning("unit")) == (), "the default of the preset"
+    assert check_start(RUN, before, before, {"attention_start"}) == ()
+    notes = check_start(RUN, before, beginning("unit", head="mean"), {"attention_start"})
+    assert notes[-1] == "--start-from run: --attention-start unit holds for what begins anew alone"
+
+
+def test_features_of_other_patches_are_said() -> None:
+    def features(pixels: float) -> RunConfig:
+        config = classifying()
+        return replace(config, preprocessing=replace(config.preprocessing, trained_patch=PatchSize(pixels)))
+
+    assert check_start(RUN, features(256), features(256)) == ()
+    assert check_start(RUN, classifying(), features(256)) == ()
+    assert check_start(RUN, features(512), features(256)) == (
+        "--start-from run: it learned from features of patches of 512 pixels, these are of 256 pixels",
     )
 
 

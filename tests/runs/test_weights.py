@@ -255,6 +255,10 @@ HOSTILE: list[tuple[str, str, object]] = [
     ("preprocessing", "read_level", 1.5),
     *(("preprocessing", "trained_sides", value) for value in (5, ["a", "b"], [0, 5], [6, 5], [1, float("nan")])),
     ("preprocessing", "trained_scales", [-1.0, 5.0]),
+    *(
+        ("preprocessing", "trained_patch", value)
+        for value in (512, [512], "512", {}, {"pixels": 0}, {"pixels": 512, "stated": 1}, {"pixels": 512, "mpp": 1})
+    ),
     ("preprocessing", "unknown", 1),
 ]
 

@@ -67,7 +67,7 @@ def test_other_objects_are_refused(wrong: Any) -> None:
 
 
 BAD = {
-    "nope": ("no preset 'nope'; there are ", "; install the package that has it"),
+    "nope": ("--preset nope: no such preset; there are ", "; install the package that has it"),
     "unplanned": ("layer plan '(1)1(1' does not have the form",),
     "narrow": ("token_width 65 is no multiple of a head",),
     "textual": ("cannot be imported (ConfigError: latents must be int, not '2')", "update or uninstall fit-sizes 1.0"),

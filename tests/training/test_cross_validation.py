@@ -14,6 +14,7 @@ from support.pictures import colored, save
 
 from fitcli.data.dataset import load_dataset
 from fitcli.data.splitting import Splitting
+from fitcli.training import cross_validation
 from fitcli.training.cross_validation import as_table, interval, summary
 
 OPTIONS = ("--preset", "debug", "--epochs", "2", "--batch-size", "8")
@@ -95,8 +96,8 @@ def test_a_fold_that_was_stopped_ends_as_if_it_was_not(data: Path, finished: Pat
     ("options", "message"),
     [
         (("3",), "holds fold-1, fold-2, fold-3 already; continue with --resume"),
-        (("4", "--resume"), "--folds: the run was begun with folds = 3, not 4"),
-        (("2", "--resume"), "holds fold-3 of other folds"),
+        (("4", "--resume"), "was begun with --cross-validate 3, not 4; give --cross-validate 3, or choose another"),
+        (("2", "--resume"), "was begun with --cross-validate 3, not 2; give --cross-validate 3, or choose another"),
         (("3", "--resume", "--folds", "3", "--fold", "1"), "trains every fold; leave --folds and --fold out"),
         (("3", "--resume", "--learning-rate", "0.5"), "--learning-rate: the run was begun with"),
     ],
@@ -114,12 +115,51 @@ def test_a_column_of_folds(data: Path, fit: Fit, tmp_path: Path) -> None:
     lines = data.read_text().splitlines()
     own = table(tmp_path / "data", f"{lines[0]},fold", *(f"{line},{n // 4}" for n, line in enumerate(lines[1:])))
     wrong = fit("train", own, "--out", tmp_path / "cv", "--cross-validate", "5", *OPTIONS)
-    assert "has 3 folds in its column fold; give --cross-validate 3" in wrong.stderr
+    assert "has 3 folds in its column fold, not 5; give --cross-validate 3" in wrong.stderr
     result = fit("train", own, "--out", tmp_path / "cv", "--cross-validate", "3", "--preset", "debug", "--steps", "1")
     assert result.exit_code == 0, result.stderr
     assert sorted(path.name for path in (tmp_path / "cv").iterdir()) == [
         "cross-validation.json", "fold-0", "fold-1", "fold-2"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "folds", "message"),
+    [
+        ("label,fold", "{class},1", "5", "has a single fold, 1, in its column fold, and --cross-validate takes two"),
+        ("label,fold,split", "{class},{third},{half}", "3", "every fold validates in its turn; leave the column split"),
+        ("label,fold", "{class},{some}", "3", "line 2: the fold of {image} is empty; fill it in, or"),
+        ("label,fold", "{class},1e30", "3", "'1e30', no whole number from 0 to"),
+        ("label,split", "{class},{half}", "3", "(train), and --cross-validate 3 makes splits of its own; leave one"),
+        ("label", "{class}", "1000000", "has 12 images for 1000000 folds; give 12 folds or less"),
+        ("label", "{class}", str(10**30), "has 12 images for 1000000"),
+        ("label", "{class}", "7", "class 'dark' has 6 images for 7 folds, so a fold has none; give 6 folds or less"),
+        ("label,patient", "{class},p{half}", "3", "has 2 patients for 3 folds; give 2 folds"),
+    ],
+)
+def test_errors_name_what_was_given(
+    data: Path, fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str, cells: str, folds: str,
+    message: str,
+) -> None:  # fmt: skip
+    """They name --cross-validate, which was given, and come before the settings of a million folds are made."""
+    made: list[int] = []
+    real = cross_validation.replace
+    monkeypatch.setattr(cross_validation, "replace", lambda *a, **k: made.append(len(made)) or real(*a, **k))
+    images = [line.split(",")[0] for line in data.read_text().splitlines()[1:]]
+    lines = [f"path,{columns}"]
+    for number, image in enumerate(images):
+        third = number // 4
+        values: dict[str, object] = {"third": third, "some": third if number else ""}
+        values |= {"class": ("dark", "light")[number % 2], "half": ("train", "val")[number // 6]}
+        lines.append(f"{data.parent / image},{cells.format(**values)}")
+    own = table(tmp_path, *lines)
+    result = fit("train", own, "--out", tmp_path / "cv", "--cross-validate", folds, "--preset", "debug")
+    assert len(made) < 100
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert message.replace("{image}", f"{data.parent / images[0]}") in line
+    assert "--fold" not in line
+    assert not (tmp_path / "cv").exists()
 
 
 def test_intervals() -> None:

@@ -93,11 +93,13 @@ def read_csv_objects(path: Path) -> dict[str, ObjectSet]:
         if not any(cells) and (columns.label is None or not label):
             continue
         if not label:
-            raise ImageError(path, f"line {line:,} has no class; fill the cell in, or leave the row out")
+            short = _missing_fields(row, columns)
+            raise ImageError(path, f"line {line:,} has no class{short}; fill the cell in, or leave the row out")
         try:
             _add(objects, columns.kind, [_number(cell) for cell in cells], number_in(names, label, path))
         except ValueError as error:
-            raise ImageError(path, f"line {line:,} {error}; correct it, or leave it out") from None
+            short = _missing_fields(row, columns)
+            raise ImageError(path, f"line {line:,} {error}{short}; correct it, or leave it out") from None
     return {image: objects.result(names) for image, objects in images.items()}
 
 
@@ -169,6 +171,11 @@ def _add(objects: ImageObjects, kind: str, values: Sequence[float], number: int)
 
 def _cell(row: Sequence[str], number: int) -> str:
     return row[number].strip() if number < len(row) else ""
+
+
+def _missing_fields(row: Sequence[str], columns: ObjectColumns) -> str:
+    """Return how many fields a row has, if some are missing."""
+    return f" (it has {len(row)} of {len(columns.names)} fields)" if len(row) < len(columns.names) else ""
 
 
 def _number(cell: str) -> float:

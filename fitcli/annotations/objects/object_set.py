@@ -54,6 +54,7 @@ class ObjectSet:
         units: Coordinates of the file.
         crs: The `crs` member of a GeoJSON file; None without one.
         size: (height, width) of the image as the file says; None if it does not say.
+        image: Name of the image as a file of one image says; "" if it does not say.
         notes: Objects that were left out, with counts, one line each.
     """
 
@@ -67,6 +68,7 @@ class ObjectSet:
     units: Units = "pixels"
     crs: Any = None
     size: tuple[int, int] | None = None
+    image: str = ""
     notes: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
@@ -93,6 +95,7 @@ class ImageObjects:
         self._crowds: list[tuple[float, float, float, float]] = []
         self._crowd_classes: list[int] = []
         self.size: tuple[int, int] | None = None
+        self.image = ""
         self.empty = 0
 
     def add_box(self, sides: Sequence[float], number: int, crowd: bool = False) -> None:
@@ -144,6 +147,7 @@ class ImageObjects:
             crowd_classes=np.array(self._crowd_classes, np.int32),
             units=units,
             size=self.size,
+            image=self.image,
             notes=(note,) if self.empty else (),
         )
 

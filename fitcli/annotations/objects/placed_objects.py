@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,14 @@ from fitcli.annotations.polygon_index import PolygonIndex
 from fitcli.annotations.polygon_placement import from_stored_pixels, place_polygons
 from fitcli.annotations.rasterize import rasterize
 from fitcli.errors import ImageError
-from fitcli.files.spelling import composed
+from fitcli.files.spelling import composed, existing_spelling
 from fitcli.files.wording import counted
 from fitcli.images.base import ImageReader
 from fitcli.images.rescaled import Rescaled
 from fitcli.images.window import Window
+
+LONGEST = 80
+"""Letters of a name to show."""
 
 NAMED = 5
 """Unknown classes that a message names."""
@@ -36,7 +40,7 @@ class PlacedObjects:
         numbers: Class number of each object, [n].
         crowds, crowd_numbers: Boxes that hold several objects, and their class numbers.
         ignored, regions: Areas in which nothing counts, and areas that are annotated; see `ObjectSet`.
-        notes: Objects that were left out, with counts, one line each.
+        notes: Objects that were left out, with counts, and doubts about the file, one line each.
     """
 
     boxes: Floats
@@ -113,6 +117,7 @@ def place_objects(source: ObjectSource, image: ImageReader, names: Sequence[str]
     found = read_objects(source)
     numbers = _class_numbers(source, found, names)
     _check_size(source, found, image)
+    renamed = _other_name(source, found, image)
     where = _where(source, found, image)
     boxes = found.outlines.mapped(where).boxes()
     inside = _inside(boxes, image)
@@ -132,7 +137,11 @@ def place_objects(source: ObjectSource, image: ImageReader, names: Sequence[str]
         crowd_numbers=numbers[found.crowd_classes],
         ignored=found.ignored.mapped(where),
         regions=None if found.regions is None else found.regions.mapped(where),
-        notes=(*found.notes, *([f"{counted(outside, 'object')} outside of {image.path} left out"] if outside else [])),
+        notes=(
+            *found.notes,
+            *([f"{counted(outside, 'object')} outside of {image.path} left out"] if outside else []),
+            *([renamed] if renamed else []),
+        ),
     )
 
 
@@ -159,6 +168,28 @@ def _check_size(source: ObjectSource, found: ObjectSet, image: ImageReader) -> N
             f"says that {source.image or image.path.name} has {found.size[1]} x {found.size[0]} pixels, but "
             f"{image.path} has {whole[1]} x {whole[0]}; its boxes would lie elsewhere",
         )
+
+
+def _other_name(source: ObjectSource, found: ObjectSet, image: ImageReader) -> str:
+    """Return a note on a file that names another image than that of its own name; "" otherwise.
+
+    The suffix may differ: images are often converted.
+
+    Raises:
+        ImageError: The image of that name lies beside this one, so the objects are most likely its own.
+    """
+    stated, own = found.image.replace("\\", "/").rpartition("/")[2], composed(image.path.name)
+    names = [name.lower() for name in (stated, Path(stated).stem)]
+    if not stated or own.lower() in names or any(own.lower().startswith(f"{name}.") for name in names):
+        return ""
+    text = f"says that it belongs to {stated[:LONGEST]!r}"
+    if stated not in (".", "..") and (other := existing_spelling(image.path.parent / stated)) is not None:
+        raise ImageError(
+            source.path,
+            f"{text}, which lies beside {image.path}; its boxes may be those of {other.name}: exchange the files, or "
+            "correct its <filename>",
+        )
+    return f"{text}, but is used for {image.path.name}"
 
 
 def _where(source: ObjectSource, found: ObjectSet, image: ImageReader) -> AffineMap:

@@ -22,6 +22,7 @@ def read_voc(path: Path) -> ObjectSet:
     """
     root = _parsed(path)
     objects, names = ImageObjects(), dict[str, int]()
+    objects.image = composed((root.findtext("filename") or "").strip())
     size = root.find("size")
     if size is not None:
         height, width = (_whole(size.findtext(name)) for name in ("height", "width"))

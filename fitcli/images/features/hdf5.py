@@ -21,6 +21,7 @@ from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.chunks import MAX_CHUNK_BYTES
 from fitcli.images.feature_grid import FeatureGrid
+from fitcli.images.features.attributes import LARGEST_PATCH, read_numbers
 from fitcli.images.features.place_index import FARTHEST, MOST_ROWS, BadCoordinates, PlaceIndex, index_places
 from fitcli.images.features.reader import FeatureReader, check_values, stretches
 from fitcli.images.window import Window
@@ -39,9 +40,6 @@ FILTERS = ("gzip", "lzf", "szip")
 
 NAMED = 8
 """Number of members of a file to name."""
-
-LARGEST_SCALE, LARGEST_POWER = 1e3, 1e3
-"""Microns per pixel and objective power beyond which an attribute is no measurement."""
 
 _indices: OrderedDict[tuple[str, int, int], PlaceIndex] = OrderedDict()
 """Indices by path, time of the last change, and size of the file."""
@@ -100,9 +98,10 @@ class Hdf5Reader(FeatureReader):
         if count > MOST_ROWS:
             raise ImageError(self.path, f"holds {count:,} patches; fit reads at most {MOST_ROWS:,}")
         dtype = check_values(self.path, values, features.dtype)
-        patch, stated = _sizes(self.path, coordinates.attrs, features.attrs)
+        numbers, others = (read_numbers(self.path, each, file[each].attrs) for each in (COORDINATES, FEATURES))
+        patch, stated = _sizes(self.path, numbers, others)
         index = self._index_of(coordinates, stated)
-        grid = _grid(index, patch, _numbers(coordinates.attrs))
+        grid = _grid(index, patch, numbers)
         nominal = grid.nominal_mpp
         info = ImageInfo(
             height=index.height,
@@ -161,17 +160,16 @@ def _grid(index: PlaceIndex, patch: float | None, numbers: Mapping[str, float]) 
     """
     width, height = (numbers.get(name, 0.0) for name in ("level0_width", "level0_height"))
     right, bottom = index.left + (index.width - 1) * index.side, index.top + (index.height - 1) * index.side
-    scales = [numbers[name] for name in ("level0_mpp", "mpp") if 0 < numbers.get(name, 0.0) < LARGEST_SCALE]
-    power = numbers.get("level0_magnification", 0.0)
     return FeatureGrid(
         side=float(index.side),
         left=float(index.left),
         top=float(index.top),
         # A size that does not hold all patches is not that of the slide.
         slide=(int(height), int(width)) if right < width < FARTHEST and bottom < height < FARTHEST else None,
-        mpp=scales[0] if scales else None,
-        magnification=power if 1 / LARGEST_POWER < power < LARGEST_POWER else None,
+        mpp=numbers.get("level0_mpp", numbers.get("mpp")),
+        magnification=numbers.get("level0_magnification"),
         patch=patch or float(index.side),
+        states_patch=patch is not None,
         missing=index.height * index.width - len(index.keys),
         moved=index.moved,
         dropped=index.dropped,
@@ -236,40 +234,26 @@ def _whole_numbers(path: Path, coordinates: Any) -> Any:
     return coordinates.astype(np.int64)
 
 
-def _numbers(attributes: Mapping[str, Any]) -> dict[str, float]:
-    """Return the attributes that are single, finite numbers, or texts of them."""
-    found = {}
-    for name in attributes:
-        try:
-            value = np.asarray(attributes[name])
-            number = float(value.item()) if value.size == 1 else math.nan
-        except (ValueError, TypeError, OSError, RuntimeError):
-            continue
-        if math.isfinite(number):
-            found[str(name)] = number
-    return found
-
-
-def _sizes(path: Path, *attributes: Mapping[str, Any]) -> tuple[float | None, float | None]:
+def _sizes(path: Path, *attributes: Mapping[str, float]) -> tuple[float | None, float | None]:
     """Return the side of a patch, and the distance of two, in level-0 pixels; None for what the file does not state.
 
     Raises:
-        ImageError: It states two patch sizes.
+        ImageError: It states two patch sizes, or an overlap of whole patches.
     """
-    stated: list[tuple[float | None, float | None]] = []
-    for each in attributes:
-        if "patch_size_level0" in each and np.asarray(each["patch_size_level0"]).size > 1:
-            raise ImageError(path, "states several patch sizes; extract features with one")
-        stated.append(_size(_numbers(each)))
-    known = [size for size in stated if size[0] is not None]
+    known = [size for each in attributes if (size := _size(path, each)) is not None]
     if len({size[0] for size in known}) > 1:
         sizes = " and ".join(f"{size[0]:g}" for size in known)
         raise ImageError(path, f"states two patch sizes, {sizes} pixels; extract features with one")
     return known[0] if known else (None, None)
 
 
-def _size(numbers: Mapping[str, float]) -> tuple[float | None, float | None]:
+def _size(path: Path, numbers: Mapping[str, float]) -> tuple[float, float] | None:
     size, side = numbers.get("patch_size", 0.0), numbers.get("patch_size_level0", 0.0)
+    overlap = numbers.get("overlap", 0.0)
+    if 0 < size <= overlap:
+        raise ImageError(
+            path, f"states an overlap of {overlap:g} pixels of patches of {size:g}; correct or remove the attribute"
+        )
     if side <= 0:
         scale = numbers.get("downsample", 0.0) * numbers.get("custom_downsample", 1.0)
         if scale <= 0 and numbers.get("patch_level") == 0:
@@ -278,11 +262,9 @@ def _size(numbers: Mapping[str, float]) -> tuple[float | None, float | None]:
         if scale <= 0 and source > 0 and target > 0:
             scale = source / target
         side = size * scale
-    if not 0 < side < 2**31:
-        return None, None
-    overlap = numbers.get("overlap", 0.0)
-    share = overlap / size if size > 0 and 0 <= overlap < size else 0.0
-    return side, side * (1 - share)
+    if not 0 < side < LARGEST_PATCH:
+        return None
+    return side, side * (1 - overlap / size if size > 0 else 1)
 
 
 def _damaged(error: Exception) -> str:

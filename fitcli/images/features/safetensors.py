@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
-from fitcli.images.feature_grid import FeatureGrid
+from fitcli.images.feature_grid import FeatureGrid, stated_mpp
 from fitcli.images.features.place_index import MOST_PLACES
 from fitcli.images.features.reader import FeatureReader, check_values
 from fitcli.images.window import Window
@@ -64,12 +64,13 @@ class SafetensorsReader(FeatureReader):
         present = sum(
             min(group, size[0] - row * group) * min(group, size[1] - column * group) for row, column in self._numbers
         )
-        scale = float(mpp) if isinstance(mpp, int | float) and 0 < mpp < math.inf else None
+        scale = stated_mpp(path, mpp)
         grid = FeatureGrid(
             side=float(patch),
             slide=(height, width),
             mpp=scale,
             patch=float(patch),
+            states_patch=True,
             missing=size[0] * size[1] - present,
         )
         self.info = ImageInfo(

@@ -17,7 +17,7 @@ import numpy as np
 from fitcli.errors import ImageError
 from fitcli.images.base import ImageInfo, Pixels
 from fitcli.images.chunks import MAX_CHANNELS, ChunkGrid, ChunkKey
-from fitcli.images.feature_grid import FeatureGrid
+from fitcli.images.feature_grid import FeatureGrid, stated_mpp
 from fitcli.images.zarr.chunks import Coordinates
 
 PATCHES, COORDINATES = "patches", "coordinates"
@@ -119,8 +119,7 @@ def embedded_patches(
         raise ImageError(path, f"has {size[0]:,} x {size[1]:,} places; fit reads at most {MOST_PLACES:,}")
     numbers = _numbers(path, places, groups)
     present = sum(min(group, size[0] - row * group) * min(group, size[1] - column * group) for row, column in numbers)
-    mpp = attributes.get("mpp")
-    mpp = float(mpp) if isinstance(mpp, int | float) and not isinstance(mpp, bool) and 0 < mpp < np.inf else None
+    mpp = stated_mpp(path, attributes.get("mpp"))
     info = ImageInfo(
         height=size[0],
         width=size[1],
@@ -130,7 +129,12 @@ def embedded_patches(
         mpp=None if mpp is None else mpp * patch,
         format="fit features",
         features=FeatureGrid(
-            side=float(patch), slide=(height, width), mpp=mpp, patch=float(patch), missing=size[0] * size[1] - present
+            side=float(patch),
+            slide=(height, width),
+            mpp=mpp,
+            patch=float(patch),
+            states_patch=True,
+            missing=size[0] * size[1] - present,
         ),
     )
     return info, EmbeddedPatches(size, group, patches, numbers)

@@ -153,7 +153,7 @@ def _find(parts: Registry[Any], option: str, name: str) -> None:
     try:
         parts.find(name)
     except PluginError as error:
-        raise FitError(f"{option} {name}: {error}") from None
+        raise FitError(f"{option} {name}: {error.fault}") from None
 
 
 def _check_options(options: ClassifyOptions, targets: Sequence[Target]) -> None:

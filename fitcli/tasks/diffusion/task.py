@@ -17,6 +17,7 @@ from fitcli.execution.job import Job
 from fitcli.execution.plan import ExecutionPlan
 from fitcli.memory.samples import SamplePass, StepInput
 from fitcli.runs.config import RunConfig, TaskDetails
+from fitcli.runs.option import without_values
 from fitcli.runs.train_settings import TrainSettings
 from fitcli.runs.weights import Checkpoint
 from fitcli.tasks.context import TrainingRun
@@ -56,7 +57,7 @@ class Diffusion(Task[FITDenoiser]):
         options = cast(DiffusionOptions, settings.options)
         model, patch = denoiser_preset(settings.preset, channels=1, classes=0, changes=settings.model_changes)
         _check_factor(options, patch * model.group, settings)
-        _check(f"--schedule {options.schedule}", lambda: parse_schedule(options.schedule))
+        _check(f"--schedule {options.schedule}", lambda: parse_schedule(options.schedule), options.schedule)
         given = f"--scale {options.scale}" + ("" if options.shift is None else f" --shift {options.shift}")
         _check(given, lambda: _diffusion_config(options, patch=1, size=(1, 1)))
 
@@ -124,12 +125,12 @@ class Diffusion(Task[FITDenoiser]):
         return DENOISING
 
 
-def _check(options: str, parse: Callable[[], object]) -> None:
-    """Turn a ConfigError of `parse` into a FitError that names the options."""
+def _check(options: str, parse: Callable[[], object], *values: object) -> None:
+    """Turn a ConfigError of `parse` into a FitError that names the options, with their values."""
     try:
         parse()
     except ConfigError as error:
-        raise FitError(f"{options}: {error}") from None
+        raise FitError(f"{options}: {without_values(str(error), values)}") from None
 
 
 def _check_factor(options: DiffusionOptions, side: int, settings: TrainSettings) -> None:

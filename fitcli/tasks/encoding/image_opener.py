@@ -10,6 +10,7 @@ from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, OverLimit, UnreadableAs
 from fitcli.files.wording import counted
 from fitcli.images.base import ImageReader
+from fitcli.images.patch_size import guessed_difference, patch_size
 from fitcli.images.read_as import ReadAs, open_as
 from fitcli.images.scale import same_scale
 from fitcli.memory.budget import size_text
@@ -18,6 +19,7 @@ from fitcli.patches.preprocessing import Preprocessing
 UNREADABLE, OTHER_SCALE = "images that cannot be read as chosen", "images of another scale"
 RECOLORED, TOO_LARGE = "images of other colours", "images that exceed the memory limit"
 FAR_LARGER = "images far larger than those of training"
+OTHER_PATCHES = "features of patches of another size"
 NEEDED = "memory that an image needs"
 """Events that the queue counts over all processes, and bytes of which it keeps the most."""
 
@@ -62,6 +64,7 @@ class ImageOpener:
         image = open_as(path, self.how)
         self._note_colors(image)
         self._note_size(image)
+        self._note_patches(image)
         scale, trained = image.info.mpp, self.preprocessing.mpp
         if scale is None and self.how.mpp is not None:
             self._warn(
@@ -99,6 +102,8 @@ class ImageOpener:
         if (more := self.queue.tally(FAR_LARGER, 0) - 1) > 0:
             longer = counted(more, "more image is", "more images are")
             console.warning(f"{longer} over {FAR:g} times as long as any training image")
+        if (more := self.queue.tally(OTHER_PATCHES, 0) - 1) > 0:
+            console.warning(f"{counted(more, 'more file has', 'more files have')} features at another distance, too")
         if (more := self.queue.tally(RECOLORED, 0) - 1) > 0:
             console.log(f"the colours of {counted(more, 'more image')} are converted, too")
 
@@ -119,6 +124,16 @@ class ImageOpener:
                 f"{image.path}: is {side / trained[1]:.1f} times as long as any training image ({side:,} pixels, the "
                 f"longest had {trained[1]:,}); the model may be sure and wrong, so check its answers on images of this "
                 f"size that you know{self._others}"
+            )
+
+    def _note_patches(self, image: ImageReader) -> None:
+        size, trained = patch_size(image.info.features), self.preprocessing.trained_patch
+        # Sizes that are stated and differ make the image unusable.
+        if size is None or trained is None or (size.stated and trained.stated) or size.agrees(trained):
+            return
+        if self.queue.tally(OTHER_PATCHES) == 1:
+            console.warning(
+                f"{image.path}: {guessed_difference(size, trained, 'the run was trained on')}{self._others}"
             )
 
     def _was_trained(self, scale: float, usual: float) -> bool:

@@ -51,7 +51,7 @@ def test_images_without_objects_and_files_of_one_image(tmp_path: Path) -> None:
         (("path,x,y,w,h,label", "i.png,1,2,-3,4,a"), "line 2 has a box of -3 x 4 pixels"),
         (("path,xmin,ymin,xmax,ymax,label", "i.png,5,2,3,4,a"), "line 2 has its sides exchanged"),
         (("path,x,y,label", "i.png,1,2,"), "line 2 has no class"),
-        (("path,x,y,label", "i.png,1"), "line 2 has no class"),
+        (("path,x,y,label", "i.png,1"), r"line 2 has no class \(it has 2 of 4 fields\)"),
     ],
 )
 def test_impossible_files(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:

@@ -105,3 +105,27 @@ def test_the_size_must_agree(image: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", document)
     with pytest.raises(ImageError, match=r"says that i\.tif has 40 x 60 pixels, but .* has 60 x 40"):
         placed(image, path, name="i.tif")
+
+
+def voc(path: Path, filename: str) -> Path:
+    box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>4</xmax><ymax>6</ymax></bndbox>"
+    path.write_text(f"<annotation><filename>{filename}</filename><object><name>cell</name>{box}</object></annotation>")
+    return path
+
+
+@pytest.mark.parametrize("name", ["", "i.tif", "i", "I.TIF", "i.jpg", "data/i.png", "C:\\slides\\i.tif", "  i.tif\n"])
+def test_a_voc_file_may_name_its_image(image: Path, tmp_path: Path, name: str) -> None:
+    assert placed(image, voc(tmp_path / "a.xml", name)).notes == ()
+
+
+@pytest.mark.parametrize("name", ["unknown", "j.tif", "..", "i2.tif", "x" * 500])
+def test_a_voc_file_that_names_another_image_is_noted(image: Path, tmp_path: Path, name: str) -> None:
+    (note,) = placed(image, voc(tmp_path / "a.xml", name)).notes
+    assert note == f"says that it belongs to {name[:80]!r}, but is used for i.tif"
+
+
+@pytest.mark.parametrize("name", ["j.tif", "images/j.tif"])
+def test_a_voc_file_of_the_image_beside_is_refused(image: Path, tmp_path: Path, name: str) -> None:
+    save(tmp_path / "j.tif", np.zeros((40, 60, 3), np.uint8))
+    with pytest.raises(ImageError, match=r"a.xml: says that it belongs to 'j.tif', which lies beside .*i.tif; its box"):
+        placed(image, voc(tmp_path / "a.xml", name))

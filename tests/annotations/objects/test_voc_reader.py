@@ -25,6 +25,8 @@ def test_boxes(tmp_path: Path) -> None:
     assert found.counts() == {"Tree": 1, "Car": 1}
     assert found.size == (40, 60)
     assert read_voc(written(tmp_path, "<annotation/>")).size is None
+    assert read_voc(written(tmp_path, "<annotation/>")).image == ""
+    assert read_voc(written(tmp_path, "<annotation><filename> a.jpg\n</filename></annotation>")).image == "a.jpg"
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_a_run_keeps_the_name_of_its_head(fit: Fit, tmp_path: Path) -> None:
     image, ask = data / "dark" / "0.png", ["--checkpoint", run, "--device", "cpu"]
     missing = "no output head 'mean'; there is attention; install the package that has it"
     named = refused(fit, "train", data, "--out", run, *SMALL, "--output-head", "mean")
-    assert named == f"--output-head mean: {missing}"
+    assert named == f"--output-head mean: no such output head; {missing.partition('; ')[2]}"
     OUTPUT_HEADS.register("mean", Mean)
     recipe = tmp_path / "mean.toml"
     recipe.write_text('[model]\noutput-head = "mean"\n')
@@ -174,7 +174,7 @@ class Constant(Mean):
 WRONG = {
     "failing": (Failing, f"{NAMED} failed \\(KeyError: 'gamma'\\); correct it, or take another"),
     "shape": (Constant, rf"{NAMED} must return logits \[b k\] = \[\d+, \d+\], not \[\d+, 3\]"),
-    "factory": (dict, f"{NAMED} cannot be built \\(TypeError: "),
+    "factory": (dict, "output head cannot be built \\(TypeError: "),
 }
 
 

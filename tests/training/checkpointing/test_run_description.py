@@ -21,6 +21,7 @@ def test_runs_of_every_task_are_described(run: Path) -> None:
     described, config = describe_run(run), load_config(run)
     assert json.loads(json.dumps(described))["path"] == str(run)
     assert described["task"] == config.task
+    assert described["attention_start"] == config.model.attention_start
     assert described["parameters"] == sum(p.numel() for p in build(config.model).parameters())
     assert described["classes"] in (list(config.classes), {t.name: list(t.classes) for t in config.targets})
 
