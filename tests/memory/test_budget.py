@@ -82,7 +82,9 @@ def test_too_little_memory_is_refused_with_the_least_that_is_enough() -> None:
 
 def test_the_first_error_names_enough_also_without_a_table() -> None:
     unknown = work(1024, config=replace(TINY, plan="(1)3(1)1"))
-    with pytest.raises(OutOfMemory, match=r"16 groups need at least \d+ MiB of memory \(overhead 72 MiB, image reader 64 MiB") as caught:
+    with pytest.raises(
+        OutOfMemory, match=r"16 groups need at least \d+ MiB of memory \(overhead 72 MiB, image reader 64 MiB"
+    ) as caught:
         plan_memory(unknown, "cpu", MIB)
     enough = int(str(caught.value).split("at least ")[1].split()[0])
     assert plan_memory(unknown, "cpu", enough * MIB).handful == 1
