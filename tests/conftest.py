@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 import torch
 from support.command_line import Fit
+from support.covering import mark_rest_slow
 from support.pictures import colored, save
 
 from fitcli.memory import table_store
@@ -38,6 +39,12 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_I
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="fit-test-cache-")
     atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the rest of covered tables before pytest leaves out what is slow."""
+    mark_rest_slow(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
