@@ -12,6 +12,7 @@ from fitcli.execution.plan import ExecutionPlan
 EVERY_PLAN = {"plain": ExecutionPlan(), **PLANS}
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize("kind", ["whole", "ragged", "one group"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_latents_are_those_of_the_trunk(name: str, kind: str) -> None:

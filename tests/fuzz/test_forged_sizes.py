@@ -63,6 +63,7 @@ def promise_holds(answer: dict[str, Any], memory: float = MEMORY) -> None:
     assert not answer["outside"]
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.slow] * (each in SLOW)) for each in BOMBS])
 def test_a_small_file_takes_neither_memory_nor_time(tmp_path: Path, worker: Worker, name: str) -> None:
     BOMBS[name](tmp_path / "image")
@@ -101,6 +102,7 @@ def test_every_codec_has_a_forgery() -> None:
     assert set(COMPRESSORS) == set(DECOMPRESSORS)
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize("what", ["larger", "smaller", "cut off"])
 @pytest.mark.parametrize("code", ENCODERS)
 def test_a_chunk_of_a_tiff_that_is_not_as_declared(tmp_path: Path, worker: Worker, code: int, what: str) -> None:

@@ -185,11 +185,12 @@ CASES: dict[str, tuple[Write, dict[str, Any], list[Pixels]]] = {
 
 
 class TestChosenPlanes(ReaderContract):
-    @pytest.fixture(params=CASES)
-    def case(self, request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+    @pytest.fixture(params=CASES, scope="module")
+    def case(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
         write, choice, levels = CASES[request.param]
-        write(tmp_path / "image")
-        return Case(tmp_path / "image", levels, PlaneChoice(**choice))
+        path = tmp_path_factory.mktemp("images") / "image"
+        write(path)
+        return Case(path, levels, PlaneChoice(**choice))
 
 
 @pytest.mark.parametrize("projection", ["max", "mean"])

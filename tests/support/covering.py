@@ -1,8 +1,12 @@
-"""Walks a table of combinations: a part that has every value of every axis by default, the rest in the slow tests."""
+"""Parts of tables that run by default: of combinations, some that have every value; of a long list, a sample.
+
+All the rest runs with the slow tests.
+"""
 
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -30,28 +34,36 @@ def covering_rows(rows: Sequence[Sequence[Any]]) -> list[int]:
     return sorted(chosen)
 
 
-def table(*axes: Iterable[Any]) -> list[Any]:
-    """Return all combinations of the values of the axes as parameters of a test; those beyond a cover are slow."""
-    values = [list(axis) for axis in axes]
-    rows = list(itertools.product(*(range(len(axis)) for axis in values)))
-    kept = set(covering_rows(rows))
-    return [
-        pytest.param(
-            *(axis[at] for axis, at in zip(values, row, strict=True)), marks=() if number in kept else pytest.mark.slow
-        )
-        for number, row in enumerate(rows)
-    ]
+def sampled_positions(size: int, count: int, name: str) -> set[int]:
+    """Return evenly spaced positions in a list; the name of the test decides where they begin.
+
+    So the tests of one list, such as that of the tasks, see all of it together.
+    """
+    start, count = zlib.crc32(name.encode()), min(count, size)
+    return {(start + number * size // count) % size for number in range(count)}
 
 
 def mark_rest_slow(items: Iterable[pytest.Item]) -> None:
-    """Mark the tests of a `covered` function as slow, beyond some that have every value of every parameter."""
-    tables = defaultdict[str, list[pytest.Function]](list)
+    """Mark what does not run by default as slow.
+
+    Of a test with the mark `covered`, combinations run that have every value of every parameter; of one with the mark
+    `sampled(count)`, so many.
+    """
+    tables, samples = defaultdict[str, list[Any]](list), defaultdict[str, list[Any]](list)
     for item in items:
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and item.get_closest_marker("covered"):
-            tables[item.nodeid.split("[")[0]].append(item)
+        name = item.nodeid.split("[")[0]
+        if hasattr(item, "callspec") and item.get_closest_marker("covered"):
+            tables[name].append(item)
+        if item.get_closest_marker("sampled") and not item.get_closest_marker("slow"):
+            samples[name].append(item)
     for tests in tables.values():
         # A value is the same object in all tests, and may have no hash.
-        kept = set(covering_rows([[id(value) for value in test.callspec.params.values()] for test in tests]))
-        for number, test in enumerate(tests):
-            if number not in kept:
-                test.add_marker(pytest.mark.slow)
+        _keep(tests, covering_rows([[id(value) for value in test.callspec.params.values()] for test in tests]))
+    for name, tests in samples.items():
+        (count,) = tests[0].get_closest_marker("sampled").args
+        _keep(tests, sampled_positions(len(tests), count, name.split("::")[-1]))
+
+
+def _keep(tests: list[Any], kept: Iterable[int]) -> None:
+    for number in set(range(len(tests))) - set(kept):
+        tests[number].add_marker(pytest.mark.slow)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from support.covering import covering_rows, mark_rest_slow, table
+from support.covering import covering_rows, mark_rest_slow, sampled_positions
 
 pytest_plugins = ["pytester"]
 
@@ -32,16 +32,20 @@ def test_tables_without_some_combinations() -> None:
     assert covering_rows([]) == []
 
 
-def test_a_table_has_all_combinations_and_a_part_is_fast() -> None:
-    made = table("ab", (1, 2))
-    assert [each.values for each in made] == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
-    fast = [each.values for each in made if not each.marks]
-    assert len(fast) == 2
-    assert {value for row in fast for value in row} == {"a", "b", 1, 2}
-    assert {mark.name for each in made for mark in each.marks} == {"slow"}
+@pytest.mark.parametrize(("size", "count"), [(1, 1), (5, 2), (6, 3), (7, 3), (50, 12), (3, 4)])
+def test_a_sample_is_evenly_spaced(size: int, count: int) -> None:
+    chosen = sorted(sampled_positions(size, count, "test_some"))
+    assert len(chosen) == min(size, count)
+    gaps = [after - before for before, after in itertools.pairwise([*chosen, chosen[0] + size])]
+    assert max(gaps) - min(gaps) <= 1
 
 
-def test_tests_of_a_covered_function(pytester: pytest.Pytester) -> None:
+def test_samples_of_tests_of_one_list_see_all_of_it() -> None:
+    names = [f"test_{number}" for number in range(40)]
+    assert set().union(*(sampled_positions(5, 2, name) for name in names)) == set(range(5))
+
+
+def test_marked_tests(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import pytest
 
@@ -55,10 +59,15 @@ def test_tests_of_a_covered_function(pytester: pytest.Pytester) -> None:
 
         @pytest.mark.parametrize("one", "abc")
         def test_all(one): pass
+
+        @pytest.mark.sampled(2)
+        @pytest.mark.parametrize("one", ["d", pytest.param("e", marks=pytest.mark.slow), "f", "g"])
+        def test_sample(one): pass
     """)
     items, _ = pytester.inline_genitems()
     mark_rest_slow(items)
     fast = [item.name for item in items if not item.get_closest_marker("slow")]
-    assert len(fast) == 3 + 1 + 3
+    assert len(fast) == 3 + 1 + 3 + 2
+    assert "test_sample[e]" not in fast
     assert {name[10:-1].split("-")[-1] for name in fast if "some" in name} == {"a", "b", "c"}
     assert {name[10:-1].split("-")[0] for name in fast if "some" in name} == {"1", "3"}

@@ -54,6 +54,7 @@ def tiled(path: Path, pixels: Any, tile: tuple[int, int], **options: Any) -> Pat
     return path
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize(
     "options",
     [
