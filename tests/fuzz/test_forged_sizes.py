@@ -125,6 +125,7 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 """Encoder per codec of zarr."""
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize("what", ["larger", "smaller", "forged header"])
 @pytest.mark.parametrize("name", COMPRESSORS)
 def test_a_chunk_of_a_zarr_that_is_not_as_declared(tmp_path: Path, worker: Worker, name: str, what: str) -> None:

@@ -20,23 +20,28 @@ TRUNK: dict[str, Any] = {
     "tokens": 64, "latents": 16, "token_width": 128, "latent_width": 256, "token_heads": 2, "latent_heads": 4,
 }  # fmt: skip
 
+SHORT = "(1)2(1)1"
+"""Plan of the classifiers: layers cost time here, and each kind of block is there."""
+
 CONFIGS: dict[str, ModelConfig] = {
-    "classifier": replace(classifier_preset("tiny", 3, 1000), stem="linear", token_width=128, token_heads=2),
-    "convolutional classifier": classifier_preset("tiny", 3, 1000),
-    "classifier of overlapping convolutions": replace(
-        classifier_preset("tiny", 3, 14), stem="overlap", token_width=128, token_heads=2, targets=(10, 4)
+    "classifier": replace(
+        classifier_preset("tiny", 3, 1000), stem="linear", token_width=128, token_heads=2, plan=SHORT
     ),
-    "dense": dense_preset("tiny", 3, 8),
+    "convolutional classifier": replace(classifier_preset("tiny", 3, 1000), plan=SHORT),
+    "classifier of overlapping convolutions": replace(
+        classifier_preset("tiny", 3, 14), stem="overlap", token_width=128, token_heads=2, targets=(10, 4), plan=SHORT
+    ),
+    "dense": replace(dense_preset("tiny", 3, 8), plan="(1)2(1)1(1)"),
     "denoiser": DenoiserConfig(
-        plan="(2)2(1)2(1)", values=192, out_values=192, condition_width=10, self_condition=True, **TRUNK
+        plan="(1)2(1)1(1)", values=192, out_values=192, condition_width=10, self_condition=True, **TRUNK
     ),
     "denoiser that ends with global layers": DenoiserConfig(
-        plan="(1)2(1)2", values=48, out_values=48, condition_width=None, **TRUNK
+        plan="(1)1(1)2", values=48, out_values=48, condition_width=None, **TRUNK
     ),
     "denoiser of overlapping patches": DenoiserConfig(
         plan="(1)2(1)", values=192, out_values=192, condition_width=10, self_condition=True, output_patch=8, **TRUNK
     ),
-    "decoder": DecoderConfig(plan="(2)2(1)2(1)", vocabulary=256, causal="tokens", **TRUNK),
+    "decoder": DecoderConfig(plan="(1)2(1)1(1)", vocabulary=256, causal="tokens", **TRUNK),
     "decoder with a table of positions": DecoderConfig(
         plan="(1)1(1)", vocabulary=256, causal="tokens", latent_positions="learned", groups=48, **TRUNK
     ),

@@ -158,6 +158,7 @@ def test_too_little_memory_is_refused_before_anything_is_written(data: Path, tmp
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize(("batch", "workers"), [(1, 1), (1, 8), (2, 4), (4, 16)])
 @pytest.mark.parametrize("allowed", [20, 100, 150])
 def test_the_first_memory_that_an_error_names_is_enough(
