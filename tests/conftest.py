@@ -17,8 +17,8 @@ import hypothesis
 import pytest
 import torch
 from support.command_line import Fit
-from support.covering import mark_rest_slow
 from support.pictures import colored, save
+from support.walks import mark_more
 
 from fitcli.memory import table_store
 from fitcli.training import execution_choice
@@ -43,8 +43,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the rest of covered tables before pytest leaves out what is slow."""
-    mark_rest_slow(items)
+    """Mark what walks leave out before pytest chooses by marks."""
+    mark_more(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

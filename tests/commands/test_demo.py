@@ -125,7 +125,7 @@ def test_an_empty_folder_will_do(fit: Fit, tmp_path: Path) -> None:
     assert fit("demo", tmp_path).exit_code == 0
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("task", sorted(DEMOS))
 def test_every_task_of_the_table_has_a_data_set(
     task: str, fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

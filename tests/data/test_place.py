@@ -231,7 +231,7 @@ def test_anchors_change_the_window_alone() -> None:
         assert values(draw(epoch, anchored=1.0, **rules)) == values(plain), "an image without anchors"
 
 
-@pytest.mark.covered
+@pytest.mark.walk
 @pytest.mark.parametrize("size", [1, 16, 37, 45, 100])
 @pytest.mark.parametrize("anchor", [(0, 0), (0, 49), (36, 0), (36, 49), (18, 3), (90, 90)])
 def test_every_window_that_holds_the_anchor_is_as_likely(size: int, anchor: tuple[int, int]) -> None:
@@ -245,7 +245,7 @@ def test_every_window_that_holds_the_anchor_is_as_likely(size: int, anchor: tupl
     assert lefts == set(range(max(0, column - size + 1), min(column, max(0, 50 - size)) + 1))
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_kinds_of_anchors_are_equally_likely(share: float) -> None:
     """One kind has a single anchor, the other a hundred."""

@@ -311,7 +311,7 @@ PROMOTED = {
 """The dtype that holds the values of both, per pair; other pairs are refused."""
 
 
-@pytest.mark.covered
+@pytest.mark.walk
 @pytest.mark.parametrize("deep", [1, 3])
 @pytest.mark.parametrize(("one", "other"), list(combinations(DTYPES, 2)))
 def test_no_pair_of_types_loses_a_value(tmp_path: Path, one: str, other: str, deep: int) -> None:

@@ -91,7 +91,7 @@ REPLACED = [
 """What is written, how that fails, and whether names can be exchanged, which matters for folders alone."""
 
 
-@pytest.mark.sampled(10)
+@pytest.mark.walk(10)
 @pytest.mark.parametrize(("kind", "how", "exchange"), REPLACED, ids=str)
 def test_the_old_one_or_the_new_one_stands_there(tmp_path: Path, kind: Kind, how: str, exchange: bool) -> None:
     fail, after = FAILURES[how]
@@ -129,7 +129,7 @@ KILLS = [
 """What is written, whether the call is done before the kill, and whether names can be exchanged."""
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.walk(3)
 @pytest.mark.parametrize(("kind", "after", "exchange"), KILLS, ids=str)
 def test_kills(tmp_path: Path, kind: Kind, after: bool, exchange: bool) -> None:
     """What is missing after a kill is put back by whoever looks whether it can be written."""

@@ -232,7 +232,7 @@ BOMBS: dict[str, Any] = {
 }
 
 
-@pytest.mark.covered
+@pytest.mark.walk
 @pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize("name", BOMBS)
 def test_chunk_that_expands_without_end(tmp_path: Path, name: str, filtered: bool):

@@ -103,7 +103,7 @@ def test_the_estimate_is_that_of_the_real_step(
     assert estimate.away_bytes == real.away_bytes
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("name", ["plain", "recompute", "stream"])
 def test_memory_of_a_causal_step_is_linear_in_the_latents(name: str) -> None:
     """A mask over all pairs would alone be larger than all that is live."""

@@ -28,7 +28,7 @@ def measured(task: str) -> Measurement | None:
     return measure_pass(task, inference, None, (1, 2), CPU)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_pass_of_every_task(task: str) -> None:
     result = measured(task)

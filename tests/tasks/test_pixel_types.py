@@ -53,7 +53,7 @@ def data_of(folder: Path, dtype: str, channels: int) -> Path:
     return folder
 
 
-@pytest.mark.covered
+@pytest.mark.walk
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("task", TASKS | SEGMENT)
 def test_it_trains(tmp_path: Path, task: str, dtype: str) -> None:
@@ -98,7 +98,7 @@ NODATA = [("uint8", 0), ("uint16", 65535), ("int16", -9999), ("float16", -9999),
           ("float32", float("nan")), ("float64", -9999)]  # fmt: skip
 
 
-@pytest.mark.covered
+@pytest.mark.walk
 @pytest.mark.parametrize(("dtype", "nodata"), NODATA)
 @pytest.mark.parametrize("task", TASKS)
 def test_missing_pixels_are_the_mean_to_every_task(tmp_path: Path, task: str, dtype: str, nodata: float) -> None:
@@ -188,7 +188,7 @@ STORED: dict[str, Callable[[Pixels, int], tuple[Pixels, float | None]]] = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("kind", STORED)
 def test_it_learns(tmp_path: Path, kind: str) -> None:
     data = bright_and_dark(tmp_path / "data", kind)

@@ -113,7 +113,7 @@ def test_a_step_does_not_wait(
     assert (waits.reads, waits.sends, waits.events) == ([], [], [])
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_step_is_read_when_the_next_one_is_queued(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str

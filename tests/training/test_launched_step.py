@@ -44,7 +44,7 @@ def late(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(loop, "runs_ahead", lambda device: True)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("task", TASKS)
 def test_the_run_is_the_same(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: Callable[[], None]
@@ -168,7 +168,7 @@ def spoil_gradient(patch: pytest.MonkeyPatch, number: int) -> None:
     patch.setattr(gradients.nn.utils, "clip_grad_norm_", clip)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("step", [2, 4, 6])
 def test_a_run_that_died_is_the_same_run(step: int, data: Path, tmp_path: Path, late: Callable[[], None]) -> None:
     train(run_of(data, tmp_path / "whole", ema=0.9), quietly)

@@ -69,7 +69,7 @@ def train(data: Path, folder: Path, task: str, execution: str, memory: int, **op
     return kind, needed, took
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_tight_budget_is_kept(task: str, data: Path, tmp_path: Path) -> None:
     kind, needed, took = train(data, tmp_path, task, "any", 190 * MIB)

@@ -54,7 +54,7 @@ def tiled(path: Path, pixels: Any, tile: tuple[int, int], **options: Any) -> Pat
     return path
 
 
-@pytest.mark.covered
+@pytest.mark.walk
 @pytest.mark.parametrize(
     "options",
     [

@@ -369,7 +369,7 @@ def test_a_picture_shows_one_class(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.covered
+@pytest.mark.walk
 @pytest.mark.parametrize(
     ("suffix", "classes"), [(".png", ()), (".png", ("a",)), (".tif", ()), (".tif", ("a", "b")), (".zarr", ("a",))]
 )

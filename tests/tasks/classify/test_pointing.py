@@ -184,7 +184,7 @@ def results(preset: str, place: str) -> list[tuple[Classification, np.ndarray]]:
 
 
 # The groups, the stem and the heads of "large" are those of "base".
-@pytest.mark.sampled(2)
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "large"])
 def test_the_strongest_patches_lie_in_the_mark(preset: str) -> None:
     patch = PRESETS[preset].patch

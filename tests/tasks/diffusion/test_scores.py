@@ -47,7 +47,7 @@ def denoiser(classes: tuple[str, ...] = (), **changes: Any) -> Checkpoint[FITDen
     return Checkpoint(live(model, torch.float32), config)
 
 
-@pytest.mark.covered
+@pytest.mark.walk
 @pytest.mark.parametrize("label", [None, 1])
 @pytest.mark.parametrize("rate", [0.0, 0.9])
 @pytest.mark.parametrize("prediction", ["eps", "v"])

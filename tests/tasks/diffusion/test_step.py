@@ -68,7 +68,7 @@ def gradients(model: FITDenoiser) -> dict[str, Tensor | None]:
     return found
 
 
-@pytest.mark.covered
+@pytest.mark.walk
 @pytest.mark.parametrize("kind", ["whole", "ragged", "one group"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_plan_gives_the_objective_of_the_whole_batch(name: str, kind: str) -> None:

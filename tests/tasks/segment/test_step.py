@@ -41,7 +41,7 @@ def batch_of(step: Step, labels: Tensor) -> Batch:
     return Batch(step.pixels, step.groups, LabelPatches(labels), gain, shift)
 
 
-@pytest.mark.covered
+@pytest.mark.walk
 @pytest.mark.parametrize("weights", [None, (1.0, 2.0, 0.5, 1.5)])
 @pytest.mark.parametrize("groups", ["whole", "ragged", "one group"])
 @pytest.mark.parametrize("name", DENSE)
@@ -73,7 +73,7 @@ def test_the_objective_is_the_cross_entropy_of_pixels(
     assert objective.weight(batch) == pytest.approx(float((counted * (1 if table is None else table)).sum()))
 
 
-@pytest.mark.covered
+@pytest.mark.walk
 @pytest.mark.parametrize("plan", ["all replayed", "streamed, reruns"])
 @pytest.mark.parametrize("known", [slice(None), slice(0, 1), slice(-1, None)], ids=["all", "first group", "last group"])
 @pytest.mark.parametrize("ranks", [2, 3])
