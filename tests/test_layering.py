@@ -255,6 +255,7 @@ def test_no_junk_drawers() -> None:
     assert not {p.stem for p in SOURCES} & {"utils", "util", "helpers", "common", "misc"}
 
 
+@pytest.mark.walk(5)
 @pytest.mark.parametrize("module", NO_TORCH)
 def test_importing_does_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit(any(m in sys.modules for m in ('torch', 'zarr', 'tifffile', 'PIL')))"

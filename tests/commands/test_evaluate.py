@@ -121,6 +121,7 @@ def test_bits_per_dimension(fit: Fit, dataset: Path, decoder_run: Path) -> None:
     assert f"{found['bits_per_dimension']:.4f}" in table
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("size", [[], ["--size", "16"]])
 def test_what_training_said_of_its_validation_images_in_the_end(
     fit: Fit, dataset: Path, tmp_path: Path, size: list[str]

@@ -291,6 +291,7 @@ def test_the_first_lines_say_what_is_trained_on(fit: Fit, tmp_path: Path) -> Non
     assert (result.exit_code, result.stderr) == (0, ""), "a run of mixed scales does not warn"
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("command", ["classify", "embed", "evaluate"])
 def test_images_of_another_scale_than_in_training(fit: Fit, tmp_path: Path, command: str) -> None:
     for label, name, scale in product(("a", "b"), ("train", "same", "other"), (0.5, 0.51)):

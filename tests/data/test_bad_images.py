@@ -167,7 +167,7 @@ def test_a_resumed_run_may_allow_more(data: Path, tmp_path: Path) -> None:
     assert run_of(data, tmp_path / "run", resume=True).settings.max_bad_images == 1, "the record has it"
 
 
-@pytest.mark.walk(2)
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_bad_validation_image(data: Path, tmp_path: Path, task: str) -> None:
     settings = {"task": task, "epochs": 1, "patch": 4}

@@ -86,6 +86,7 @@ def masks(place: Place) -> NDArray[np.bool_]:
     return np.ones((len(place.groups.number), GROUP**2), bool) if mask is None else mask.numpy()
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize("rules", CASES.values(), ids=CASES)
 def test_an_item_shows_the_pixels_at_its_place(rules: dict[str, Any], tmp_path: Path) -> None:
     sample = Sample(save(tmp_path / "image.png", PIXELS), 3)

@@ -149,6 +149,7 @@ def test_a_data_set_of_unusable_images_is_refused(tmp_path: Path) -> None:
         run_of(data, tmp_path / "run", max_bad_images=1000)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("damage", ["header", "pixels", "channels"])
 def test_a_run_passes_over_as_many_as_it_allows(tmp_path: Path, damage: str) -> None:
     data = two_classes(tmp_path / "data")
@@ -229,6 +230,7 @@ def test_nodata_does_not_count(tmp_path: Path, dtype: str, nodata: float) -> Non
     assert result.pixels().endswith(f"nodata {number_text(nodata)}; 50.0% of the sampled values missing")
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize(("dtype", "nodata"), NODATA)
 @pytest.mark.parametrize("mpp", [0.4, 0.9])
 def test_nodata_does_not_count_at_another_scale(tmp_path: Path, dtype: str, nodata: float, mpp: float) -> None:

@@ -89,6 +89,7 @@ def test_a_detection(fit: Fit, tmp_path: Path) -> None:
     assert any(image["alt"].startswith(("false: ", "missed: ")) for image in parsed.images) == (false + missed > 0)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", ["diffusion", "autoregressive"])
 def test_models_that_generate_show_samples(fit: Fit, dataset: Path, tmp_path: Path, task: str) -> None:
     run = tmp_path / "run"

@@ -133,6 +133,7 @@ def png(*parts: tuple[bytes, bytes]) -> bytes:
     )
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("at_once", [raster_reader.AT_ONCE_BYTES, 0])
 def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int

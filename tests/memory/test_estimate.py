@@ -84,6 +84,7 @@ def moving_bytes(work: Training, plan: ExecutionPlan) -> int:
     return sum(size for name, size in parts.items() if name not in FIXED)
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize(("model", "plan", "precision", "batch"), CASES)
 def test_the_estimate_is_that_of_the_real_step(
     model: str, plan: str, precision: Any, batch: tuple[int, tuple[int, int]]
@@ -114,6 +115,7 @@ def test_memory_of_a_causal_step_is_linear_in_the_latents(name: str) -> None:
     assert large.flops > 3 * small.flops, "operations are quadratic"
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("plan", [ExecutionPlan(), ExecutionPlan(kind="layers")], ids=["plain", "layers"])
 def test_a_decoder_of_many_groups(plan: ExecutionPlan) -> None:
     task = find_task("autoregressive")

@@ -118,6 +118,7 @@ class ReaderContract:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    @pytest.mark.walk(4)
     def test_forked_processes_read_the_same(self, case: Case, reader: ImageReader):
         read_all(reader)
         children = []

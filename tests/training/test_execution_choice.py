@@ -100,7 +100,7 @@ def test_weights_that_are_there_leave_room_for_pixels(
         assert not has_room_ahead(run)
 
 
-@pytest.mark.walk(2)
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", TASKS)
 def test_less_memory_gives_the_same_training(task: str, data: Path, tmp_path: Path) -> None:
     size = {"detect": 64, "diffusion": 64, "autoregressive": 32}

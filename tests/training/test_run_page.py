@@ -83,6 +83,7 @@ def test_an_image_that_cannot_be_shown_ends_no_run(
     assert parsed.text.count("cannot be shown: x.tif: is <broken>") == 2
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("broken", ["samples", "case", "colors"])
 def test_a_fault_of_a_report_ends_no_run(
     fit: Fit, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
@@ -97,6 +98,7 @@ def test_a_fault_of_a_report_ends_no_run(
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
+@pytest.mark.more
 def test_a_run_that_enlarges_has_a_page_without_generated_images(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = ("--task", "diffusion", "--enlarge", 4, "--size", 32, "--steps", 1)

@@ -106,6 +106,7 @@ def test_ranks_that_share_images_have_the_step_of_one(ranks: int, known: slice, 
     assert_same_gradients(summed, expected, 1e-4)
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("plan", PLANS)
 def test_images_without_labels_count_nothing(plan: str) -> None:
     step = Step(CONFIGS[DENSE[0]], "ragged", torch.float32)

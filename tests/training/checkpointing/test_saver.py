@@ -93,6 +93,7 @@ def test_the_end_waits_for_a_state_that_is_being_written(
     )
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize(("step", "background"), [(4, True), (8, False)])
 def test_a_full_disk_ends_the_run_and_leaves_earlier_states(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, background: bool
