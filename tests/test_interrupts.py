@@ -98,7 +98,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.walk(2)
+@pytest.mark.walk(1)
 @pytest.mark.parametrize(
     ("command", "where", "call", "number"),
     [

@@ -127,7 +127,9 @@ def test_an_empty_folder_will_do(fit: Fit, tmp_path: Path) -> None:
 
 
 @pytest.mark.walk(1)
-@pytest.mark.parametrize("task", sorted(DEMOS))
+@pytest.mark.parametrize(
+    "task", [pytest.param(each, marks=[pytest.mark.more] * (each == "detect")) for each in sorted(DEMOS)]
+)
 def test_every_task_of_the_table_has_a_data_set(
     task: str, fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

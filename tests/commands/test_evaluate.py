@@ -268,6 +268,7 @@ def evaluated(fit: Fit, data: Path, run: Path, *options: object) -> dict[str, An
     return dict(json.loads(result.stdout))
 
 
+@pytest.mark.more
 def test_what_the_run_was_trained_on_is_said(fit: Fit, of_patients: tuple[Path, Path]) -> None:
     data, run = of_patients
     assert evaluated(fit, data, run)["trained_on"] == {

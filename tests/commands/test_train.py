@@ -227,6 +227,7 @@ def test_data_sets_that_cannot_be_used(fit: Fit, tmp_path: Path) -> None:
     assert not run.exists()
 
 
+@pytest.mark.more
 def test_ctrl_c_saves_and_the_run_can_be_resumed(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = ["--preset", "debug", "--steps", "400", "--device", "cpu", "--no-report"]

@@ -232,7 +232,7 @@ def test_anchors_change_the_window_alone() -> None:
         assert values(draw(epoch, anchored=1.0, **rules)) == values(plain), "an image without anchors"
 
 
-@pytest.mark.walk
+@pytest.mark.walk(3)
 @pytest.mark.parametrize("size", [1, 16, 37, 45, 100])
 @pytest.mark.parametrize("anchor", [(0, 0), (0, 49), (36, 0), (36, 49), (18, 3), (90, 90)])
 def test_every_window_that_holds_the_anchor_is_as_likely(size: int, anchor: tuple[int, int]) -> None:

@@ -69,6 +69,7 @@ def test_a_segmentation(fit: Fit, tmp_path: Path) -> None:
     assert {image["alt"] for image in training.images} == {"image", "truth", "found", "wrong places"}
 
 
+@pytest.mark.more
 def test_a_detection(fit: Fit, tmp_path: Path) -> None:
     rows = ["path,xmin,ymin,xmax,ymax,label,split"]
     for number in range(3):

@@ -34,7 +34,7 @@ def masks(monkeypatch: pytest.MonkeyPatch) -> list[Tensor | None]:
     return seen
 
 
-@pytest.mark.walk(3)
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("name", WITHOUT_ORDER)
 def test_no_attention_has_a_mask(name: str, masks: list[Tensor | None]) -> None:
     for kind in ("ragged", "one group"):

@@ -153,6 +153,7 @@ def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(
             pass
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("at_once", [raster_reader.AT_ONCE_BYTES, 0])
 def test_texts_and_profiles_that_unpack_without_end_are_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], at_once: int

@@ -192,6 +192,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return Case(path, levels, PlaneChoice(**choice))
 
 
+@pytest.mark.walk(8)
 class TestChosenPlanes(ReaderContract):
     pass
 

@@ -84,7 +84,7 @@ def moving_bytes(work: Training, plan: ExecutionPlan) -> int:
     return sum(size for name, size in parts.items() if name not in FIXED)
 
 
-@pytest.mark.walk(4)
+@pytest.mark.walk(2)
 @pytest.mark.parametrize(("model", "plan", "precision", "batch"), CASES)
 def test_the_estimate_is_that_of_the_real_step(
     model: str, plan: str, precision: Any, batch: tuple[int, tuple[int, int]]

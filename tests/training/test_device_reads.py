@@ -103,7 +103,7 @@ CASES = [
 ]
 
 
-@pytest.mark.walk(3)
+@pytest.mark.walk(2)
 @pytest.mark.parametrize(("task", "plan"), CASES)
 def test_a_step_does_not_wait(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, plan: str

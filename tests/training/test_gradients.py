@@ -171,7 +171,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.walk(2)
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("error", ERRORS, ids=["cuda", "launch", "cublas", "store", "python", "cpu"])
 def test_running_out_of_memory_loses_nothing(
     error: Exception, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -162,6 +162,7 @@ def test_validation_and_evaluation_score_each_target_alike(
     assert all(name in shown.stdout for name in ("share: mae", "grade: mae", "life: loss"))
 
 
+@pytest.mark.more
 def test_answers_are_given_in_their_unit_and_each_has_a_heat_map(
     fit: Fit, pictures: Path, trained: Path, tmp_path: Path
 ) -> None:

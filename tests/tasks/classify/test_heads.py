@@ -86,6 +86,7 @@ def test_a_run_keeps_the_name_of_its_head(fit: Fit, tmp_path: Path) -> None:
     assert refused(fit, "classify", image, *ask) == missing
 
 
+@pytest.mark.more
 def test_heat_maps_are_given_by_the_head_or_refused(fit: Fit, tmp_path: Path) -> None:
     data, heat = two_classes(tmp_path / "data", (200, 150)), tmp_path / "heat.png"
     image = data / "dark" / "0.png"
@@ -137,6 +138,7 @@ def test_weights_that_are_no_shares_give_no_heat_map(fit: Fit, tmp_path: Path, m
     assert fit(*ask, "--heatmap", heat).exit_code == 0, "shares are relative"
 
 
+@pytest.mark.more
 def test_several_targets(fit: Fit, tmp_path: Path) -> None:
     data = two_classes(tmp_path / "data")
     rows = [f"{path},{path.parent.name},{int(path.stem) % 3}" for path in sorted(data.rglob("*.png"))]

@@ -128,6 +128,7 @@ def listed(labelled: set[int]) -> list[str]:
 SMALL = {"task": "segment", "size": 16, "steps": 6, "rare_windows": 0.7, "save_every": 2}
 
 
+@pytest.mark.more
 def test_a_resumed_run_draws_the_same_windows(data: Path, tmp_path: Path) -> None:
     whole, parts, without = tmp_path / "whole", tmp_path / "parts", tmp_path / "without"
     train(run_of(data, whole, **SMALL), quietly)

@@ -173,6 +173,7 @@ def test_a_log_that_cannot_be_written(small_disk: Path) -> None:
             log(report)
 
 
+@pytest.mark.more
 def test_a_file_system_that_fills_up(data: Path, tmp_path: Path, small_disk: Path, fit: Fit) -> None:
     """Real writes fail in the middle of some file. With more room, the resumed run is the same run."""
     whole, run = tmp_path / "whole", small_disk / "run"

@@ -68,7 +68,7 @@ class Killed(BaseException):
     """What a process that is killed does not get to handle."""
 
 
-@pytest.mark.walk(2)
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("at", range(6))
 def test_a_killed_chain_goes_on_to_the_same_bits(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
