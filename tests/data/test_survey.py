@@ -172,6 +172,7 @@ def test_a_run_passes_over_as_many_as_it_allows(tmp_path: Path, damage: str) -> 
     assert train(run_of(data, tmp_path / "run", resume=True), quietly, resume=True).step == run.total_steps
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("order", [(3, 4), (4, 3)])
 @pytest.mark.parametrize("counts", [(4, 4), (1, 7), (7, 1)])
 def test_rgb_and_rgba_images_are_trained_on_as_rgb(
@@ -249,6 +250,7 @@ def test_a_window_without_pixels_is_replaced(tmp_path: Path, monkeypatch: pytest
     assert result.preprocessing.mean == pytest.approx((60,), abs=1)
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("deep", [2, 6])
 def test_files_of_8_bits_and_of_more_are_brought_together(tmp_path: Path, bits: int, deep: int) -> None:

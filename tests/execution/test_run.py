@@ -16,7 +16,7 @@ from fitcli.tasks.diffusion.step import denoising_job, mean_square
 from models.real_tokens import RealTokens
 
 
-@pytest.mark.walk
+@pytest.mark.walk(8)
 @pytest.mark.parametrize("kind", ["whole", "ragged", "one group"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_equal_to_plain_autograd(name: str, kind: str) -> None:

@@ -102,7 +102,7 @@ def test_every_codec_has_a_forgery() -> None:
     assert set(COMPRESSORS) == set(DECOMPRESSORS)
 
 
-@pytest.mark.walk
+@pytest.mark.walk(12)
 @pytest.mark.parametrize("what", ["larger", "smaller", "cut off"])
 @pytest.mark.parametrize("code", ENCODERS)
 def test_a_chunk_of_a_tiff_that_is_not_as_declared(tmp_path: Path, worker: Worker, code: int, what: str) -> None:

@@ -98,7 +98,7 @@ NODATA = [("uint8", 0), ("uint16", 65535), ("int16", -9999), ("float16", -9999),
           ("float32", float("nan")), ("float64", -9999)]  # fmt: skip
 
 
-@pytest.mark.walk
+@pytest.mark.walk(4)
 @pytest.mark.parametrize(("dtype", "nodata"), NODATA)
 @pytest.mark.parametrize("task", TASKS)
 def test_missing_pixels_are_the_mean_to_every_task(tmp_path: Path, task: str, dtype: str, nodata: float) -> None:

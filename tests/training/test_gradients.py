@@ -118,7 +118,7 @@ def step_of(run: TrainingRun, passes: list[Batch], plan: ExecutionPlan) -> tuple
     return results.loss, results.norm, [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
 
 
-@pytest.mark.walk
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("plan", [ExecutionPlan(), ExecutionPlan(kind="stream", handful=2)], ids=["plain", "streamed"])
 @pytest.mark.parametrize("places", [(0,), (2,), (1,), (0, 1), (0, 1, 2, 3)], ids=str)
 def test_batches_without_labels_change_nothing(

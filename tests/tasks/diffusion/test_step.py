@@ -85,6 +85,7 @@ def test_every_plan_gives_the_objective_of_the_whole_batch(name: str, kind: str)
         assert_same_gradients(gradients(model), expected, 1e-9)
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize(
     "changes",
     [
