@@ -65,11 +65,12 @@ PLANS = {
 
 FIXED = {"parameters", "optimizer"}
 
-# By default every plan and every model once; the slow tests have every plan with every model.
+# Every plan and every model once, of which two by default; the denoiser takes as long as five others. The slow tests
+# have every plan with every model.
 CASES = [
     pytest.param(
         model, plan, ("bf16", "fp32")[number // 2 % 2], (1, (4, 6)) if number % 3 else (2, (3, 4)),
-        marks=() if number % (len(CONFIGS) + 1) == 0 else pytest.mark.slow,
+        marks=pytest.mark.slow if number % (len(CONFIGS) + 1) else [pytest.mark.more] * (model == "denoiser"),
     )
     for number, (plan, model) in enumerate(itertools.product(PLANS, CONFIGS))
 ]  # fmt: skip
