@@ -98,7 +98,7 @@ CELL = 2
 
 DENOISERS: dict[str, Preset] = {
     "debug": Preset(
-        plan="(1)1(1)",
+        plan="(1)1(1)1(1)",
         latents=4,
         token_width=64,
         latent_width=64,

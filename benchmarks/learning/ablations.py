@@ -33,7 +33,10 @@ from fitcli.patches.value_range import PixelRange
 from fitcli.tasks.diffusion.task import TASK as DIFFUSION
 from fitcli.tasks.load import load_run
 
-BASE = "--preset debug --prediction x --self-condition-rate 0 --learning-rate 0.003 --batch-size 32 --seed 0"
+BASE = (
+    "--preset debug --plan (1)1(1) --prediction x --self-condition-rate 0 --learning-rate 0.003 --batch-size 32 "
+    "--seed 0"
+)
 
 VARIANTS = {
     "base": "",
@@ -45,6 +48,10 @@ VARIANTS = {
     "prediction v": "--prediction v",
     "prediction eps": "--prediction eps",
     "self-conditioning": "--self-condition-rate 0.9",
+    "min-SNR weights": "--loss-weighting min-snr",
+    "sigmoid weights": "--loss-weighting sigmoid",
+    "patches of 8 pixels": "--patch 8",
+    "patches of 2 pixels": "--patch 2",
     "sigmoid schedule": "--schedule sigmoid",
     "shift +2": "--shift 2",
     "shift -2": "--shift -2",

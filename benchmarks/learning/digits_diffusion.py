@@ -46,7 +46,7 @@ from models.denoiser import FITDenoiser
 from models.groups import Groups
 
 TRAIN = (
-    "--preset debug --prediction x --self-condition-rate 0 --learning-rate 0.003 --batch-size 32 --steps 3200 --seed 0"
+    "--preset debug --prediction x --self-condition-rate 0 --learning-rate 0.003 --batch-size 32 --steps 6400 --seed 0"
 )
 """64 patches of 4 x 4 pixels, one group: small enough for minutes on a CPU."""
 

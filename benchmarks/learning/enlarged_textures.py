@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.learning.digits import fit
-from benchmarks.learning.real_pixels import TEXTURES
-from benchmarks.learning.texture_pictures import photograph
+from benchmarks.learning.real_pixels import TEXTURES, photograph
 from benchmarks.support.machine import save_results
 from benchmarks.support.training import read_training
 from fitcli.images.window import Window
@@ -40,7 +39,7 @@ COUNTS = {"train": 100, "val": 4}
 """Crops of each texture."""
 
 TRAIN = (
-    "--preset debug --attention-start reference --size 64 --prediction x --self-condition-rate 0 "
+    "--preset debug --size 64 --prediction x --self-condition-rate 0 "
     "--learning-rate 0.003 --batch-size 16 --steps 4000 --seed 0"
 )
 SAMPLES, CROP = 16, 32

@@ -36,8 +36,8 @@ FULL_SIZE, MOST_SHRUNK = 0.6, 3.0
 """Share of the crops that are not shrunk, and the greatest factor of the others, uniform on a logarithmic scale."""
 
 TRAIN = (
-    "--unconditional --preset debug --output-head linear --patch 4 --attention-start reference --prediction x "
-    "--self-condition-rate 0 --augment --batch-size 8 --learning-rate 0.003 --steps 9000 --seed 0"
+    "--unconditional --preset debug --plan (1)1(1) --output-head linear --patch 4 --attention-start reference "
+    "--prediction x --self-condition-rate 0 --augment --batch-size 8 --learning-rate 0.003 --steps 9000 --seed 0"
 )
 GENERATE = "--res 4096 --one-pass --steps 30 --sampler dpm --shift-grid --seed 1 --memory 1GiB"
 

@@ -60,9 +60,14 @@ def package_file(package: str, *parts: str) -> Path:
     return Path(next(iter(found.submodule_search_locations))).joinpath(*parts)
 
 
+def photograph(texture: str) -> Image.Image:
+    """Return the photograph of a texture that scikit-image ships, in grey."""
+    return Image.open(package_file("skimage", "data", f"{texture}.png")).convert("L")
+
+
 def textures() -> Iterator[Scene]:
     """Yield mosaics: those to train on from the left halves of the photographs, the test from the right halves."""
-    whole = [np.asarray(Image.open(package_file("skimage", "data", f"{name}.png")).convert("L")) for name in TEXTURES]
+    whole = [np.asarray(photograph(name)) for name in TEXTURES]
     for split, (count, side), left in (("train", TRAINED, 0), ("test", TESTED, whole[0].shape[1] // 2)):
         halves = [_evened(each[:, left : left + each.shape[1] // 2]) for each in whole]
         for number in range(count):

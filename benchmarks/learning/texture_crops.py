@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.learning.real_pixels import CONTRAST, MEAN, TEXTURES, package_file
+from benchmarks.learning.real_pixels import CONTRAST, MEAN, TEXTURES, photograph
 
 SIDES = (160, 240)
 """Smallest and largest side of a crop in pixels."""
@@ -47,7 +47,7 @@ def main() -> None:
     folder.mkdir(parents=True)
     rng, rows = np.random.default_rng(0), [("path", "label", "split")]
     for texture in TEXTURES:
-        whole = np.asarray(Image.open(package_file("skimage", "data", f"{texture}.png")).convert("L"))
+        whole = np.asarray(photograph(texture))
         for split in COUNTS:
             for number, crop in enumerate(crops(whole, split, rng)):
                 name = f"{texture}-{split}-{number:02}.png"

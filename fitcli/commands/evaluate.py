@@ -130,7 +130,7 @@ def evaluate(
     if found is None:
         return
     _show(found, json)
-    if found.failed:
+    if found.failed or not found.complete:
         raise typer.Exit(1)
 
 

@@ -343,5 +343,17 @@ def _digest(document: object) -> str:
 
 def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
     """Return at most `most` of the samples, evenly spaced."""
-    count = min(most, len(samples))
-    return [samples[number * len(samples) // count] for number in range(count)]
+    return [samples[number] for number in _even_numbers(len(samples), most)]
+
+
+def spread_first(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """Return all samples: first those of `spread`, then the others in their order, to replace any that do not fit."""
+    first = _even_numbers(len(samples), most)
+    others = sorted(set(range(len(samples))).difference(first))
+    return [samples[number] for number in (*first, *others)]
+
+
+def _even_numbers(count: int, most: int) -> list[int]:
+    """Return at most `most` numbers below `count`, evenly spaced."""
+    chosen = min(most, count)
+    return [number * count // chosen for number in range(chosen)]

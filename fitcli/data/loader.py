@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -106,6 +106,7 @@ class Loader:
     device: torch.device = CPU
     ahead: int | None = None
     _strata: NDArray[np.int64] = field(init=False, repr=False)
+    _orders: dict[int, NDArray[np.int64]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         strata = np.array([self.reading.targets.stratum(sample) for sample in self.samples], dtype=np.int64)
@@ -183,10 +184,16 @@ class Loader:
         images, size = len(self.samples), self.batch_size // self.share.size
         start = number * self.batch_size + self.share.rank * size
         places = [divmod(place, images) for place in range(start, start + size)]
-        orders = {epoch: self._order(epoch) for epoch, _ in places}
-        return [(epoch, int(orders[epoch][place])) for epoch, place in places]
+        return [(epoch, int(self._kept_order(epoch)[place])) for epoch, place in places]
 
-    def _order(self, epoch: int) -> np.ndarray[Any, Any]:
+    def _kept_order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the order of an epoch. It is kept until the next one: in large data sets it takes long to draw."""
+        if epoch not in self._orders:
+            self._orders.clear()
+            self._orders[epoch] = self._order(epoch)
+        return self._orders[epoch]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
         """Return a random order of the samples in which the strata are spread evenly.
 
         So every small batch holds each class in about its overall proportion. A batch with more of one class would have

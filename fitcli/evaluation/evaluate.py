@@ -14,8 +14,7 @@ from fitcli.device.runtime import Runtime
 from fitcli.distributed.heartbeat import working_alone
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import FitError, ImageError, OutOfMemory
-from fitcli.evaluation.quality.figures import QualityFigures
-from fitcli.evaluation.quality.measure import QualitySettings, prepare_quality
+from fitcli.evaluation.quality.measure import QualityJob, QualitySettings, prepare_quality
 from fitcli.evaluation.report import write_report
 from fitcli.evaluation.scored_images import chosen_images, refuse_replacing, was_trained_whole, was_turned
 from fitcli.evaluation.trained_on import compare_with_training, trained_images, with_facts
@@ -86,7 +85,7 @@ def evaluate(
     quality_job = None
     if quality is not None and queue.world.is_first:
         opener = ImageOpener(queue, config.preprocessing, settings.read_as, answers=False)
-        quality_job = prepare_quality(quality, checkpoint, runtime, settings.memory_bytes, opener)
+        quality_job = prepare_quality(quality, checkpoint, runtime, settings.memory_bytes, opener, samples)
     scorer = task.scorer(checkpoint, runtime, settings, was_trained_whole(folder))
     job = _Job(queue, samples, checkpoint, runtime, settings, output)
     if quality is not None and queue.world.is_first:
@@ -97,10 +96,13 @@ def evaluate(
     result = scorer.summarize(scored, split, len(samples) - len(scored))
     if quality_job is not None:
         with working_alone():
-            figures = quality_job.run(
-                [sample for sample, _ in scored], trained_images(folder, dataset), was_turned(folder)
+            result = _with_quality(
+                result,
+                quality_job,
+                [sample for sample, _ in scored],
+                trained_images(folder, dataset),
+                was_turned(folder),
             )
-        result = _with_quality(result, figures)
     units = None if per is None else cast(UnitScorer, scorer).per_unit(scored)
     found = with_facts(replace(result, units=units), scored, samples, trained_on)
     if report is not None:
@@ -171,8 +173,15 @@ class _Job:
         return [(sample, result) for sample, result in zip(samples, results, strict=True) if result is not None]
 
 
-def _with_quality(result: Evaluation, figures: QualityFigures) -> Evaluation:
-    """Return scores with the figures of generated images."""
+def _with_quality(
+    result: Evaluation, job: QualityJob, held_out: Sequence[Sample], trained: Sequence[Sample], turned: bool
+) -> Evaluation:
+    """Return scores with the figures of generated images. An error is reported and kept beside the scores."""
+    try:
+        figures = job.run(held_out, trained, turned)
+    except FitError as error:
+        console.error(str(error))
+        return replace(result, scores={**result.scores, "quality": {"error": str(error)}}, complete=False)
     return replace(
         result,
         scores={**result.scores, "quality": figures.as_dict()},

@@ -80,6 +80,7 @@ class Evaluation:
         trained_on: How many of the images the run was trained on, as JSON data and as rows of the table; None without
             a record of the training.
         units: Scores of patients; None if they were not asked for.
+        complete: False if anything that was asked for beside the scores of images is missing, which was reported.
     """
 
     task: str
@@ -94,6 +95,7 @@ class Evaluation:
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     trained_on: TrainedOn | None = None
     units: UnitScores | None = None
+    complete: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as JSON data."""

@@ -130,6 +130,20 @@ def test_all_threads_read_at_the_same_time(samples: list[Sample], monkeypatch: p
     assert len(list(Loader(samples, reading(), 1, 4).batches(0, 8))) == 8
 
 
+def test_the_order_of_an_epoch_is_drawn_once(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, order = list[int](), Loader._order
+
+    def counted(self: Loader, epoch: int) -> np.ndarray:
+        drawn.append(epoch)
+        return order(self, epoch)
+
+    monkeypatch.setattr(Loader, "_order", counted)
+    assert len(list(loader(samples, batch_size=2).batches(0, 10))) == 10
+    assert drawn == [0, 1, 2, 3]  # five images; the last one or two orders for what is read ahead
+    list(loader(samples, batch_size=12).batches(0, 1))  # a batch of three epochs
+    assert drawn == [0, 1, 2, 3, 0, 1, 2]
+
+
 def test_other_seeds_give_other_orders(samples: list[Sample]) -> None:
     orders = {
         tuple(label for batch in loader(samples, seed=seed).batches(0, 5) for label in labels_of(batch))

@@ -12,10 +12,20 @@ from fitcli.images.open import create_image
 from fitcli.images.window import Window
 
 
-def save(path: Path, pixels: np.ndarray, mpp: float | None = None, **settings: object) -> Path:
+def save(
+    path: Path, pixels: np.ndarray, mpp: float | None = None, nodata: float | None = None, **settings: object
+) -> Path:
     """Write pixels [height, width, channels] as an image; return its path."""
     height, width, channels = pixels.shape
-    info = ImageInfo(height=height, width=width, channels=channels, dtype=pixels.dtype, color=channels >= 3, mpp=mpp)
+    info = ImageInfo(
+        height=height,
+        width=width,
+        channels=channels,
+        dtype=pixels.dtype,
+        color=channels >= 3,
+        mpp=mpp,
+        nodata=nodata,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with create_image(path, info, **settings) as canvas:  # type: ignore[arg-type]
         canvas.write(Window(0, 0, height, width), pixels)

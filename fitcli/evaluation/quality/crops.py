@@ -101,10 +101,10 @@ def cells(size: tuple[int, int], crop: tuple[int, int]) -> int:
     return math.prod(side // each for side, each in zip(size, crop, strict=True))
 
 
-def parted(windows: list[Window], number: int, images: int) -> Iterator[tuple[int, Window]]:
-    """Yield the windows of an image with the number of their real set, 0 or 1.
+def parted(crops: list[Pixels], number: int, images: int) -> Iterator[tuple[int, Pixels]]:
+    """Yield the crops of an image with the number of their real set, 0 or 1.
 
-    Images belong to the sets in turn; the windows of a single image are shared out.
+    Images belong to the sets in turn; the crops of a single image are shared out.
     """
-    for index, window in enumerate(windows):
-        yield (number if images > 1 else index) % 2, window
+    for index, crop in enumerate(crops):
+        yield (number if images > 1 else index) % 2, crop

@@ -22,41 +22,31 @@ from fitcli import console
 from fitcli.data.dataset import Sample, spread
 from fitcli.device.runtime import Runtime
 from fitcli.errors import DataError, FitError
+from fitcli.evaluation.quality.crop_vectors import crop_vectors
 from fitcli.evaluation.quality.crops import (
     MOST_CROPS,
     CropSet,
     cells,
     disjoint_windows,
     even_choice,
-    parted,
-    sides_within,
 )
 from fitcli.evaluation.quality.figures import QualityFigures, compare_sets
-from fitcli.evaluation.quality.laplacian_pyramid import LEAST_SIDE
 from fitcli.evaluation.quality.nearest import NearestSearch, Nearness, nearness
+from fitcli.evaluation.quality.real_crops import add_real_crops, advice_on_crop, check_crop, largest_crop
 from fitcli.evaluation.quality.real_images import RealImages
 from fitcli.evaluation.quality.seams import SeamCounter
 from fitcli.evaluation.quality.shrunk_images import add_bicubic, parted_images, write_shrunk
-from fitcli.evaluation.quality.sliced_wasserstein import SIDE
 from fitcli.files.wording import counted
-from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import Pixels
 from fitcli.images.open import open_image
-from fitcli.patches.preprocessing import Preprocessing
 from fitcli.patches.value_range import PixelRange
 from fitcli.runs.weights import Checkpoint
-from fitcli.tasks.encoding.encode import EncodingSettings
 from fitcli.tasks.encoding.image_opener import ImageOpener
-from fitcli.tasks.image_output import output_info
 from fitcli.tasks.image_sampler import ImageSampler, SampleRequest
-from fitcli.tasks.load import load_run
-from fitcli.tasks.registry import find_image_sampler, find_task
+from fitcli.tasks.registry import find_image_sampler
 
 CROPS_PER_SAMPLE = 64
 """Most crops of a generated image: those of one image resemble each other."""
-
-FEW_CROPS = 50
-"""Number of crops below which the figures are mostly chance."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,14 +126,16 @@ class QualityJob:
             self._set(name, crop, per_sample) for name in ("generated", "bicubic", "real 0", "real 1")
         )
         seams, real_seams = (SeamCounter(self.sampler.cuts(self.checkpoint.config)) for _ in range(2))
-        labels = self._add_real(compared, real, real_seams)
+        add_real_crops(compared, real, self._real)
+        self._add_real_seams(compared, real_seams)
+        labels = self._labels(compared)
         with TemporaryDirectory(prefix="fit-samples-") as folder:
             request = self._request(labels, to_shrink, Path(folder))
             self._add_generated(request, Path(folder), generated, bicubic, seams, per_sample)
         if to_shrink and len(generated) < 2:
             raise DataError(
                 f"the enlarged images have {counted(len(generated), 'crop')} of {crop[1]} x {crop[0]} pixels, 2 or "
-                "more are needed; give a smaller --crop, or more or larger images"
+                f"more are needed; give {advice_on_crop(crop)}more or larger images"
             )
         generation = time.perf_counter() - began
         crops, sliced, frechet = compare_sets(
@@ -174,24 +166,12 @@ class QualityJob:
         """Return the (height, width) of the crops.
 
         Raises:
-            FitError: They are larger than the generated images, or too small.
+            FitError: They are too small.
         """
-        if (side := self.settings.crop) is None:
-            sizes = [self._real.size(sample) for sample in spread(held_out, 2 * self.settings.samples)]
-            fitting = sides_within(sizes, self.size, LEAST_SIDE)
-            crop = fitting[0] // self._factor * self._factor, fitting[1] // self._factor * self._factor
-        else:
-            fitting, crop = self.size, (side, side)
-            if side > min(fitting):
-                raise FitError(
-                    f"--crop {side}: generated images have {fitting[1]} x {fitting[0]} pixels; give at most "
-                    f"{min(fitting)}, or a larger --sample-size"
-                )
-        if min(crop) < SIDE:
-            raise FitError(
-                f"images of {fitting[1]} x {fitting[0]} pixels are too small to compare; give a larger --sample-size"
-            )
-        return crop
+        if (side := self.settings.crop) is not None:
+            return side, side
+        sizes = [self._real.size(sample) for sample in spread(held_out, 2 * self.settings.samples)]
+        return largest_crop(sizes, self.size, self._factor)
 
     def _set(self, name: str, crop: tuple[int, int], per_sample: int) -> CropSet:
         return CropSet(
@@ -203,36 +183,9 @@ class QualityJob:
             vector_of=self.vector_of,
         )
 
-    def _add_real(self, held_out: Sequence[Sample], sets: Sequence[CropSet], seams: SeamCounter) -> list[int | None]:
-        """Add crops of real images to two disjoint sets, and return the classes for as many generated images.
-
-        Raises:
-            DataError: There are too few crops.
-        """
-        crop, wanted = sets[0].crop, sets[0].expected
-        images = spread(held_out, 2 * wanted)
-        each = -(-2 * wanted // len(images))
-        for number, sample in enumerate(images):
-            with self.opener.open(sample.path) as image:
-                windows = disjoint_windows(image.info.size, crop, each, self._real.random("real crops", number))
-                for part, window in parted(windows, number, len(images)):
-                    if len(sets[part]) < wanted and (pixels := self._real.present(image, window)) is not None:
-                        sets[part].add(pixels)
-                if number < self.settings.samples:
-                    size = min(image.info.height, self.size[0]), min(image.info.width, self.size[1])
-                    seams.add(size, partial(self._real.values, image))
-        least = min(map(len, sets))
-        if least < 2:
-            raise DataError(
-                f"the real images have {sum(map(len, sets))} crops of {crop[1]} x {crop[0]} pixels without missing "
-                "ones, 4 or more are needed; give a smaller --crop, or more images"
-            )
-        if least < FEW_CROPS:
-            console.warning(
-                f"generated images are compared with two sets of {least} real crops; {FEW_CROPS} or more of each make "
-                "the figures less a matter of chance"
-            )
-        known = [label for sample in images if (label := self._label(sample)) is not None]
+    def _labels(self, held_out: Sequence[Sample]) -> list[int | None]:
+        """Return the classes of as many generated images, evenly spread over those of real images."""
+        known = [label for sample in held_out if (label := self._label(sample)) is not None]
         if not known:
             return [None] * self.settings.samples
         return [known[number] for number in even_choice(len(known), self.settings.samples)]
@@ -243,6 +196,12 @@ class QualityJob:
         if to_shrink:
             shrunk = write_shrunk(to_shrink, self._real, self.settings.samples, self.size, self._factor, folder)
             labels = [self._label(sample) for sample in shrunk.samples]
+            if len(labels) < self.settings.samples:
+                console.warning(
+                    f"--samples {self.settings.samples}: {counted(len(to_shrink), 'image')} to enlarge "
+                    f"{'has' if len(to_shrink) == 1 else 'have'} {counted(len(labels), 'window')} of at most "
+                    f"{self.size[1]} x {self.size[0]} pixels without missing ones; as many images are made"
+                )
         return SampleRequest(
             labels=labels,
             size=self.size,
@@ -254,6 +213,13 @@ class QualityJob:
 
     def _label(self, sample: Sample) -> int | None:
         return int(sample.target) if self.checkpoint.config.classes and sample.target >= 0 else None
+
+    def _add_real_seams(self, held_out: Sequence[Sample], seams: SeamCounter) -> None:
+        """Count the borders of as many real images as are generated."""
+        for sample in spread(held_out, self.settings.samples):
+            with self.opener.open(sample.path) as image:
+                size = min(image.info.height, self.size[0]), min(image.info.width, self.size[1])
+                seams.add(size, partial(self._real.values, image))
 
     def _add_generated(
         self,
@@ -299,20 +265,26 @@ def prepare_quality(
     runtime: Runtime,
     memory_bytes: int | None,
     opener: ImageOpener,
+    held_out: Sequence[Sample],
 ) -> QualityJob:
-    """Check settings before any work is done.
+    """Check settings, and the number of images to compare with, before any work is done.
 
     Raises:
         FitError: The run generates no images, or a setting does not fit it.
         CheckpointError: The run of the classifier cannot be used.
+        DataError: There are too few images for a run that enlarges.
     """
     task = checkpoint.config.task
     if (sampler := find_image_sampler(task)) is None:
         raise FitError(f"--samples is for runs that generate images, not for those of --task {task}; leave it out")
-    sampler.size(checkpoint.config, settings.side)  # raises the error of a size that the run cannot make
+    size = sampler.size(checkpoint.config, settings.side)  # raises the error of a size that the run cannot make
+    if settings.crop is not None:
+        check_crop(settings.crop, size)
+    if sampler.factor(checkpoint.config) > 1:
+        parted_images(held_out)  # raises the error of too few images
     vector_of = None
     if settings.features_from is not None:
-        vector_of = _vectors(settings.features_from, checkpoint.config.preprocessing, runtime, memory_bytes)
+        vector_of = crop_vectors(settings.features_from, checkpoint.config.preprocessing, runtime, memory_bytes)
     return QualityJob(
         settings=settings,
         checkpoint=checkpoint,
@@ -322,20 +294,3 @@ def prepare_quality(
         sampler=sampler,
         vector_of=vector_of,
     )
-
-
-def _vectors(
-    folder: Path, preprocessing: Preprocessing, runtime: Runtime, memory_bytes: int | None
-) -> Callable[[Pixels], list[float]]:
-    """Return the function from crops to vectors of a run. One black crop shows that it works."""
-    checkpoint: Checkpoint[Any] = load_run(folder, runtime)
-    task, info = find_task(checkpoint.config.task), output_info((LEAST_SIDE, LEAST_SIDE), preprocessing)
-    if (reason := checkpoint.config.preprocessing.mismatch(info)) is not None:
-        raise FitError(f"--features-from {folder}: cannot look at images of this run: an image {reason}")
-    encoding = EncodingSettings(background=None, memory_bytes=memory_bytes, plans={})
-
-    def vector_of(pixels: Pixels) -> list[float]:
-        return task.image_vector(checkpoint, ArrayReader(pixels, color=info.color), runtime, encoding)
-
-    vector_of(np.zeros((LEAST_SIDE, LEAST_SIDE, info.channels), info.dtype))
-    return vector_of

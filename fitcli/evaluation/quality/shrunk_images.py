@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fitcli.data.dataset import Sample, spread
+from fitcli.data.dataset import Sample, spread_first
 from fitcli.errors import DataError
 from fitcli.evaluation.quality.crops import CropSet, disjoint_windows
 from fitcli.evaluation.quality.real_images import RealImages
 from fitcli.files.wording import counted
-from fitcli.images.base import Pixels
+from fitcli.images.base import ImageReader, Pixels
 from fitcli.images.open import create_image, open_image
 from fitcli.images.window import Window
 from fitcli.patches.resampling import enlarge, shrink
@@ -42,12 +42,42 @@ class ShrunkImages:
     """Smaller versions of windows of images, as files of whole pixels.
 
     Attributes:
+        real: Reader of the images.
+        factor: Side of a window over that of its smaller version.
+        folder: Folder of the files.
+        count: Number of windows that are shrunk.
         paths: Their files.
         samples: The image of each.
     """
 
+    real: RealImages
+    factor: int
+    folder: Path
+    count: int
     paths: list[Path] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+
+    def window_size(self, image: ImageReader, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the largest (height, width) up to `size`, in pixels, that an image has and the factor divides."""
+        height, width = (
+            min(ours, most) // self.factor * self.factor for ours, most in zip(image.info.size, size, strict=True)
+        )
+        return height, width
+
+    def add(self, sample: Sample, image: ImageReader, size: tuple[int, int], most: int) -> None:
+        """Shrink at most `most` disjoint windows of an image that have no missing pixels."""
+        random = self.real.random("shrunk", len(self.paths))
+        for window in disjoint_windows(image.info.size, size, most, random):
+            if len(self.paths) < self.count and (pixels := self.real.present(image, window)) is not None:
+                self.paths.append(self._write(pixels))
+                self.samples.append(sample)
+
+    def _write(self, pixels: Pixels) -> Path:
+        path, values = self.folder / f"shrunk-{len(self.paths)}.zarr", PixelRange.of(self.real.preprocessing)
+        smaller = values.to_pixels(shrink(values.to_values(pixels), self.factor))
+        with create_image(path, output_info(smaller.shape[:2], self.real.preprocessing)) as image:
+            image.write(Window(0, 0, *smaller.shape[:2]), smaller)
+        return path
 
 
 def write_shrunk(
@@ -56,7 +86,8 @@ def write_shrunk(
     """Write smaller versions: means of squares of `factor` x `factor` pixels, rounded to the type of the pixels.
 
     Args:
-        images: Images to shrink.
+        images: Images to shrink. They are taken evenly spread; one whose windows have missing pixels is replaced by
+            another, and a smaller image is taken only where larger ones do not suffice.
         real: How they are read.
         count: Number of windows that are shrunk; fewer if the images have fewer disjoint ones without missing pixels.
         size: (height, width) of the windows, in pixels. A window of a smaller image is as large as the image allows.
@@ -66,29 +97,26 @@ def write_shrunk(
     Raises:
         DataError: No image has a window without missing pixels.
     """
-    written, chosen = ShrunkImages(), spread(images, count)
-    each = -(-count // len(chosen))
-    for number, sample in enumerate(chosen):
+    written, smaller = ShrunkImages(real, factor, folder, count), list[Sample]()
+    most = -(-count // min(count, len(images)))
+    for sample in spread_first(images, count):
+        if len(written.paths) == count:
+            return written
         with real.opener.open(sample.path) as image:
-            height, width = (min(a, b) // factor * factor for a, b in zip(size, image.info.size, strict=True))
-            if not height or not width:
-                continue
-            for window in disjoint_windows(image.info.size, (height, width), each, real.random("shrunk", number)):
-                if len(written.paths) < count and (pixels := real.present(image, window)) is not None:
-                    path = folder / f"shrunk-{len(written.paths)}.zarr"
-                    _write(path, pixels, real, factor)
-                    written.paths.append(path)
-                    written.samples.append(sample)
+            if any(ours < wanted for ours, wanted in zip(image.info.size, size, strict=True)):
+                smaller.append(sample)
+            else:
+                written.add(sample, image, written.window_size(image, size), most)
+    for sample in smaller:
+        with real.opener.open(sample.path) as image:
+            if all(window := written.window_size(image, size)):
+                written.add(sample, image, window, most)
     if not written.paths:
-        raise DataError(f"no image has {factor} x {factor} pixels without missing ones to shrink; give larger images")
+        raise DataError(
+            f"no image has a window of {size[1]} x {size[0]} pixels, or of all its own pixels, to shrink by {factor} "
+            "that has no missing ones; give a smaller --sample-size, or other images"
+        )
     return written
-
-
-def _write(path: Path, pixels: Pixels, real: RealImages, factor: int) -> None:
-    values = PixelRange.of(real.preprocessing)
-    smaller = values.to_pixels(shrink(values.to_values(pixels), factor))
-    with create_image(path, output_info(smaller.shape[:2], real.preprocessing)) as image:
-        image.write(Window(0, 0, *smaller.shape[:2]), smaller)
 
 
 def add_bicubic(path: Path, real: RealImages, factor: int, crops: CropSet, windows: Sequence[Window]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -17,10 +18,19 @@ from fitcli.tasks.diffusion.parameterization import (
     normalize_images,
     per_group,
 )
-from fitcli.tasks.diffusion.schedules import Schedule, cosine, parse_schedule, shifted
+from fitcli.tasks.diffusion.schedules import SMALLEST, Schedule, cosine, parse_schedule, shifted
 from models.checks import ConfigError
 from models.denoiser import FITDenoiser
 from models.groups import Groups
+
+LossWeighting = Literal["none", "min-snr", "sigmoid"]
+"""Weights of the noise levels, see `DiffusionLoss.weight`."""
+
+MOST_SNR = 5.0
+"""Signal-to-noise ratio above which errors of the data weigh no more by "min-snr": the gamma of arXiv:2303.09556."""
+
+SIGMOID_SNR = math.exp(2)
+"""Ratio above which they hardly weigh more by "sigmoid": that of the middle of sigmoid(2 - log SNR)."""
 
 
 class DiffusionBatch(NamedTuple):
@@ -60,6 +70,7 @@ class DiffusionLoss:
         schedule: Noise schedule.
         prediction: Output of the network.
         loss: Compared quantity: the noise ("eps"), the data ("x") or the velocity ("v").
+        weighting: Weights of the noise levels, see `weight`.
         clip: (least, greatest) value of the predicted data; None for no clipping.
         scale: Scale of the data. Errors of the data are divided by it.
         self_condition_rate: Share of the images that start from the latents of a first prediction without gradients.
@@ -74,6 +85,7 @@ class DiffusionLoss:
     schedule: Schedule = cosine
     prediction: PredictionKind = "eps"
     loss: Literal["eps", "x", "v"] = "eps"
+    weighting: LossWeighting = "none"
     clip: tuple[float, float] | None = (-1.0, 1.0)
     scale: float = 1.0
     self_condition_rate: float = 0.9
@@ -83,6 +95,8 @@ class DiffusionLoss:
     def __post_init__(self) -> None:
         if self.loss not in ("eps", "x", "v"):
             raise ConfigError(f"the loss compares eps, x or v, not {self.loss!r}")
+        if self.weighting not in ("none", "min-snr", "sigmoid"):
+            raise ConfigError(f"noise levels are weighted by none, min-snr or sigmoid, not {self.weighting!r}")
         if not 0 <= self.self_condition_rate <= 1:
             raise ConfigError(f"self_condition_rate must lie in [0, 1], not {self.self_condition_rate}")
         if not self.scale > 0:
@@ -117,13 +131,37 @@ class DiffusionLoss:
         estimate = interpret(output, noisy, gamma, self.prediction, self.clip)
         match self.loss:
             case "eps":
-                return noise - estimate.noise, estimate
+                error = noise - estimate.noise
             case "x":
-                return (data - estimate.data) / self.scale, estimate
+                error = (data - estimate.data) / self.scale
             case "v":
                 # The velocity is sqrt(gamma) noise - sqrt(1 - gamma) data (arXiv:2202.00512, appendix D).
                 error = gamma.sqrt() * (noise - estimate.noise) - (1 - gamma).sqrt() * (data - estimate.data)
-                return error, estimate
+        return error if self.weighting == "none" else error * self.weight(gamma).sqrt(), estimate
+
+    def weight(self, gamma: Tensor) -> Tensor:
+        """Return the weight of the squared error of the compared quantity at each gamma.
+
+        With r = gamma / (1 - gamma), the signal-to-noise ratio, a squared error of the data weighs 1 by "none", min(r,
+        5) by "min-snr" (Hang et al. 2023, arXiv:2303.09556) and r sigmoid(2 - log r) by "sigmoid" (Kingma and Gao 2023,
+        arXiv:2303.00848, without the density of the times). Errors of the noise are
+        r times those of the data, errors of the velocity r + 1 times; so they weigh less by these factors.
+        """
+        left = 1 - gamma
+        match self.weighting:
+            case "none":
+                return torch.ones_like(gamma)
+            case "min-snr":
+                noise_weight = (MOST_SNR * left / gamma.clamp_min(SMALLEST)).clamp_max(1)
+            case "sigmoid":
+                noise_weight = SIGMOID_SNR * left / (SIGMOID_SNR * left + gamma)
+        match self.loss:
+            case "eps":
+                return noise_weight
+            case "x":
+                return noise_weight * gamma / left.clamp_min(SMALLEST)
+            case "v":
+                return noise_weight * gamma
 
     @torch.no_grad()
     def _first_latents(self, model: FITDenoiser, seen: Tensor, gamma: Tensor, batch: DiffusionBatch) -> Tensor | None:

@@ -85,7 +85,9 @@ class DenoisingObjective:
         draws = torch.tensor([self._draws("training image", showing) for showing in batch.showings])  # [b 3]
         time, coin, label_coin = draws.unbind(-1)
         kept = label_coin >= self.config.class_dropout
-        return self._job(model, batch, "training noise", time, coin, kept, plan)
+        options = cast(DiffusionOptions, self.run.settings.options)
+        loss = replace(self.loss, weighting=options.loss_weighting)
+        return self._job(model, batch, "training noise", time, coin, kept, plan, loss)
 
     def weight(self, batch: Batch) -> float:
         """Return the number of patches of a batch, without padding."""
@@ -147,6 +149,7 @@ class DenoisingObjective:
         coin: Tensor,
         labelled: Tensor,
         plan: ExecutionPlan | None = None,
+        loss: DiffusionLoss | None = None,
     ) -> Job:
         """Return the step of a batch.
 
@@ -158,6 +161,7 @@ class DenoisingObjective:
             coin: Uniform random number of each image, [b], on the CPU, for self-conditioning.
             labelled: Whether the model is given the class of each image, [b] bool, on the CPU.
             plan: Execution of the step; None for that of the run.
+            loss: The loss; None for the one without weights.
         """
         device = self.run.runtime.device
         preprocessing, classes = self.run.config.preprocessing, len(self.run.config.classes)
@@ -196,7 +200,7 @@ class DenoisingObjective:
             given=given,
             features=features,
         )
-        return diffusion_job(self.loss, cast(FITDenoiser, model), step, plan or self.run.plan)
+        return diffusion_job(loss or self.loss, cast(FITDenoiser, model), step, plan or self.run.plan)
 
 
 def _addresses(batch: Batch) -> list[Address]:

@@ -7,7 +7,6 @@ import pytest
 
 from fitcli.evaluation.quality.crops import CropSet, cells, disjoint_windows, even_choice, parted, sides_within
 from fitcli.evaluation.quality.laplacian_pyramid import laplacian_pyramid
-from fitcli.images.window import Window
 from fitcli.patches.value_range import PixelRange
 
 BYTES = PixelRange(0, 255, np.dtype(np.uint8))
@@ -31,9 +30,9 @@ def test_a_small_image_has_no_window() -> None:
 
 
 def test_images_belong_to_the_two_real_sets_in_turn() -> None:
-    windows = [Window(0, left, 8, 8) for left in (0, 8, 16)]
-    assert [part for part, _ in parted(windows, 3, 4)] == [1, 1, 1]
-    assert [part for part, _ in parted(windows, 0, 1)] == [0, 1, 0], "a single image is shared out"
+    crops = [np.zeros((8, 8, 1), np.uint8) for _ in range(3)]
+    assert [part for part, _ in parted(crops, 3, 4)] == [1, 1, 1]
+    assert [part for part, _ in parted(crops, 0, 1)] == [0, 1, 0], "a single image is shared out"
     assert even_choice(10, 4) == [0, 2, 5, 7]
     assert even_choice(2, 4) == [0, 0, 1, 1]
 

@@ -166,7 +166,6 @@ def test_generated_images_stand_in_json_and_tables(
         (("--samples", "4", "--temperature", "1"), "--temperature"),
         (("--samples", "4", "--crop", "33"), "--crop 33: generated images have 32 x 32 pixels; give at most 32"),
         (("--samples", "4", "--features-from", "RUN"), "was trained with --task diffusion, which has no vector of an"),
-        (("--samples", "4", "--sample-size", "48", "--crop", "40"), "the real images have 0 crops of 40 x 40 pixels"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(
@@ -177,6 +176,32 @@ def test_settings_that_do_not_fit_are_refused(
     assert result.exit_code == 1
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+    assert not result.stdout, "nothing was scored before"
+
+
+def test_a_failed_comparison_keeps_the_scores(fit: Fit, pictures: Path, generator_run: Path, tmp_path: Path) -> None:
+    table, page = tmp_path / "scores.csv", tmp_path / "scores.html"
+    words = ["evaluate", pictures, "--checkpoint", generator_run, "--device", "cpu", "--json"]
+    whole = json.loads(fit(*words).stdout)
+    result = fit(*words, "--samples", "4", "--sample-size", "48", "--crop", "40", "--csv", table, "--report", page)
+    assert result.exit_code == 1
+    message = "the real images have 0 crops of 40 x 40 pixels"
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    found = json.loads(result.stdout)
+    assert message in found.pop("quality")["error"]
+    assert found == whole
+    assert len(table.read_text().splitlines()) == 17
+    assert page.exists()
+
+
+def test_fewer_windows_to_enlarge_than_asked_for(
+    pictures: Path, generator_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fitcli.evaluation.quality.measure.find_image_sampler", lambda task: Enlarger([]))
+    asked = QualitySettings(samples=9, options=registry.sampling_options()["diffusion"]())
+    evaluate(ImageQueue(), pictures, generator_run, "val", CPU, EncodingSettings(), quality=asked)
+    assert "--samples 9: 5 images to enlarge have 5 windows of at most 32 x 32 pixels" in capsys.readouterr().err
 
 
 def test_a_classifier_generates_no_images(fit: Fit, dataset: Path, trained: Path) -> None:

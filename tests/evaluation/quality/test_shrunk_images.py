@@ -33,8 +33,8 @@ def pictures(folder: Path, dtype: str, channels: int, white: int, sides: list[tu
 
 
 def real_images(dtype: str, channels: int, white: int) -> RealImages:
-    zero = (0.0,) * channels
-    pixels = Preprocessing(channels=channels, dtype=dtype, mean=zero, std=(1.0,) * channels, limits=(0, white))
+    half = (white / 2,) * channels
+    pixels = Preprocessing(channels=channels, dtype=dtype, mean=half, std=half, limits=(0, white), rules=2)
     return RealImages(ImageOpener(ImageQueue(), pixels), pixels, seed=0)
 
 
@@ -71,8 +71,28 @@ def test_more_windows_than_images(tmp_path: Path) -> None:
 
 def test_images_too_small_to_shrink(tmp_path: Path) -> None:
     samples = pictures(tmp_path, "uint8", 1, 255, [(3, 9)])
-    with pytest.raises(DataError, match="4 x 4 pixels"):
+    with pytest.raises(DataError, match=r"no image has a window of 32 x 32 pixels, .* give a smaller --sample-size"):
         write_shrunk(samples, real_images("uint8", 1, 255), 2, (32, 32), 4, tmp_path)
+
+
+def test_smaller_images_are_taken_where_larger_ones_do_not_suffice(tmp_path: Path) -> None:
+    samples = pictures(tmp_path, "uint8", 1, 255, [(12, 40), (40, 40), (3, 3), (33, 32)])
+    real = real_images("uint8", 1, 255)
+    assert write_shrunk(samples, real, 2, (32, 32), 4, tmp_path).samples == [samples[1], samples[3]]
+    (tmp_path / "more").mkdir()
+    assert write_shrunk(samples, real, 4, (32, 32), 4, tmp_path / "more").samples == [samples[n] for n in (1, 3, 0)]
+
+
+def test_images_with_missing_pixels_are_replaced(tmp_path: Path) -> None:
+    samples = []
+    for number in range(6):
+        pixels = np.full((32, 32, 1), 9, np.uint16)
+        pixels[5, 7] *= number % 2  # the even ones, which are taken first, have a missing pixel
+        samples.append(Sample(save(tmp_path / f"{number}.tif", pixels, nodata=0), 0))
+    written = write_shrunk(samples, real_images("uint16", 1, 4000), 3, (32, 32), 4, tmp_path)
+    assert written.samples == [samples[n] for n in (1, 3, 5)]
+    with pytest.raises(DataError, match="that has no missing ones; give a smaller --sample-size"):
+        write_shrunk(samples[::2], real_images("uint16", 1, 4000), 3, (32, 32), 4, tmp_path)
 
 
 def test_bicubic_against_torch(tmp_path: Path) -> None:

@@ -85,8 +85,45 @@ def test_first_images_are_the_first_of_the_list() -> None:
     assert first_images(Groups.of_grid(3, 2, 2), 2).counts() == [4, 4]
 
 
+@pytest.mark.parametrize("weighting", ["none", "min-snr", "sigmoid"])
+def test_weights_by_the_signal_to_noise_ratio(weighting: Any) -> None:
+    ratio = torch.logspace(-8, 8, 33, dtype=torch.float64)
+    gamma = ratio / (1 + ratio)
+    of_data = {
+        "none": torch.ones_like(ratio),
+        "min-snr": ratio.clamp_max(5),
+        "sigmoid": ratio * torch.sigmoid(2 - ratio.log()),
+    }[weighting]
+    found = {loss: DiffusionLoss(loss=loss, weighting=weighting).weight(gamma) for loss in ("x", "eps", "v")}  # type: ignore[arg-type]
+    torch.testing.assert_close(found["x"], of_data, rtol=1e-6, atol=0)
+    if weighting != "none":
+        torch.testing.assert_close(found["eps"], of_data / ratio, rtol=1e-6, atol=0)
+        torch.testing.assert_close(found["v"], of_data / (ratio + 1), rtol=1e-6, atol=0)
+    for each in found.values():
+        assert torch.isfinite(each).all()
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    assert torch.isfinite(DiffusionLoss(loss="x", weighting=weighting).weight(ends)).all()
+
+
+@pytest.mark.parametrize("weighting", ["min-snr", "sigmoid"])
+def test_a_weighted_loss_is_the_same_whatever_is_compared(model: FITDenoiser, weighting: Any) -> None:
+    batch = batch_of(ragged())
+    losses = [
+        DiffusionLoss(loss=loss, prediction="v", clip=None, weighting=weighting, self_condition_rate=0)(model, batch)[0]
+        for loss in ("x", "eps", "v")
+    ]
+    assert losses[1].item() == pytest.approx(losses[0].item(), rel=1e-6)
+    assert losses[2].item() == pytest.approx(losses[0].item(), rel=1e-6)
+
+
 @pytest.mark.parametrize(
-    ("changes", "words"), [({"loss": "w"}, "'w'"), ({"self_condition_rate": 2.0}, "2.0"), ({"scale": 0.0}, "0.0")]
+    ("changes", "words"),
+    [
+        ({"weighting": "snr"}, "'snr'"),
+        ({"loss": "w"}, "'w'"),
+        ({"self_condition_rate": 2.0}, "2.0"),
+        ({"scale": 0.0}, "0.0"),
+    ],
 )
 def test_objectives_without_meaning_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):

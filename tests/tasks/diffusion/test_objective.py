@@ -93,3 +93,17 @@ def test_validation_draws_once_per_part_of_time(data: Path, tmp_path: Path, monk
     monkeypatch.setattr(module, "draw_noise", counted)
     objective._losses(build(run.config.model), batch)
     assert [len(noise) for noise in values] == [len(batch.groups.number)] * module.BUCKETS
+
+
+def test_weights_of_noise_levels_are_for_training_alone(data: Path, tmp_path: Path) -> None:
+    losses, validated = [], []
+    for weighting in ("none", "min-snr", "sigmoid"):
+        run = run_of(data, tmp_path / weighting, task="diffusion", loss_weighting=weighting)
+        objective, batch = first_batch(run)
+        assert isinstance(objective, module.DenoisingObjective)
+        torch.manual_seed(0)
+        model = build(run.config.model)
+        losses.append(run_job(objective.job(model, batch), ExecutionPlan()).loss)
+        validated.append(objective._losses(model, batch))
+    assert len(set(losses)) == 3
+    assert validated[0] == validated[1] == validated[2]

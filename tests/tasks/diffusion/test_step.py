@@ -93,6 +93,8 @@ def test_every_plan_gives_the_objective_of_the_whole_batch(name: str, kind: str)
         {"prediction": "x", "loss": "x", "scale": 0.5},
         {"prediction": "v", "loss": "eps"},
         {"prediction": "eps", "loss": "v", "clip": (-1.0, 1.0)},
+        {"prediction": "x", "loss": "x", "weighting": "min-snr"},
+        {"prediction": "v", "loss": "v", "weighting": "sigmoid"},
         {"self_condition_rate": 0.0},
         {"self_condition_rate": 1.0},
     ],
