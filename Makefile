@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo
 
-.PHONY: demo test test-slow test-browser lint check clean
+.PHONY: demo test test-more test-slow test-browser lint check clean
 
 # Installed again whenever what is to be installed has changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -23,7 +23,12 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
-# The same proofs at larger scale, and in every combination.
+# What `make test` leaves out of large tables (tests/support/walks.py): their other cases.
+test-more: $(VENV)/.installed
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal \
+	    -m 'more and not slow and not gpu and not distributed and not browser'
+
+# The same proofs at larger scale.
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m 'slow and not gpu and not distributed'
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 from support.command_line import Fit
 from support.pictures import colored, save
+from support.walks import mark_more
 
 from fitcli.memory import table_store
 from fitcli.training import execution_choice
@@ -38,6 +39,15 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_I
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="fit-test-cache-")
     atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+    # Where Python leaves no compiled modules in the source folders, each of hundreds of processes would compile them.
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        os.environ["PYTHONPYCACHEPREFIX"] = os.environ["XDG_CACHE_HOME"] + "/pyc"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what walks leave out before pytest chooses by marks."""
+    mark_more(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

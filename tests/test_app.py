@@ -84,6 +84,7 @@ def test_a_wrong_call_is_exit_code_2(fit: Fit, arguments: list[str]) -> None:
     assert "Traceback" not in result.output
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["classify", "--help"], ["info", "IMAGE"]])
 def test_torch_is_not_imported_unless_it_computes(tmp_path: Path, arguments: list[str]) -> None:
     image = save(tmp_path / "image.tif", np.zeros((8, 8, 3), np.uint8))

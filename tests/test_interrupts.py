@@ -98,6 +98,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize(
     ("command", "where", "call", "number"),
     [
@@ -165,6 +166,7 @@ def logged_steps(run: Path) -> list[int]:
     return [entry["step"] for entry in entries if entry["kind"] == "train"]
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize(
     "number", ["SIGHUP", "SIGUSR1", slow("SIGINT"), slow("SIGTERM"), slow("SIGUSR2"), slow("SIGXCPU")]
 )
@@ -179,6 +181,7 @@ def test_training_saves(tmp_path: Path, dataset: Path, number: str) -> None:
     assert saved_step(run) == 3
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("number", ["SIGINT", slow("SIGHUP"), slow("SIGUSR1")])
 def test_what_was_ignored_at_the_start_stays_ignored(tmp_path: Path, dataset: Path, image: Path, number: str) -> None:
     """As by `nohup fit ...` and `sh -c "fit ... &"`."""

@@ -96,11 +96,11 @@ def project_imports(path: Path, module_level: bool = False) -> set[str]:
     return {file for file in files if file.startswith(("fitcli/", "models/")) and (ROOT / file).is_file()}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_imports_point_down(path: Path) -> None:
+def forbidden_imports(path: Path) -> list[str]:
+    """Return the files of floors above, and of other tasks, that a file imports."""
     own = name(path)
     if path.name == "__init__.py":
-        return  # see test_packages_re_export_nothing
+        return []  # see test_packages_re_export_nothing
     upwards = [file for file in project_imports(path) if floor_of(file) > floor_of(own)]
     # Tasks do not know each other.
     task = own.split("/")[2] if own.startswith("fitcli/tasks/") and own.split("/")[2] in TASKS else None
@@ -109,7 +109,12 @@ def test_imports_point_down(path: Path) -> None:
         for file in project_imports(path)
         if task and file.startswith("fitcli/tasks/") and file.split("/")[2] in set(TASKS) - {task}
     ]
-    assert not upwards + others
+    return upwards + others
+
+
+def test_imports_point_down() -> None:
+    found = {name(path): forbidden_imports(path) for path in SOURCES}
+    assert not {own: files for own, files in found.items() if files}
 
 
 def test_no_module_imports_itself_through_others() -> None:
@@ -159,9 +164,9 @@ OUTSIDE = [
 ]
 
 
-@pytest.mark.parametrize("path", OUTSIDE, ids=name)
-def test_only_tasks_and_commands_name_a_task(path: Path) -> None:
-    assert not named_tasks(path)
+def test_only_tasks_and_commands_name_a_task() -> None:
+    found = {name(path): named_tasks(path) for path in OUTSIDE}
+    assert not {own: tasks for own, tasks in found.items() if tasks}
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if name(p).startswith("models/")], ids=name)
@@ -205,21 +210,25 @@ def test_commands_are_short_and_import_late(path: Path) -> None:
             assert (node.end_lineno or 0) - node.body[0].lineno < 40, f"{name(path)}: {node.name}"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_each_of_these_has_one_place(path: Path) -> None:
-    text, module = path.read_text(), name(path)
-    if module != "fitcli/console.py" and "print" in text:
-        calls = [n.func for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
-        assert not any(isinstance(f, ast.Name) and f.id == "print" for f in calls), "only console.py prints"
-    if module != "fitcli/runs/weights.py":
-        assert "safetensors" not in packages(path), "only runs/weights.py reads and writes weights"
-    if module != "fitcli/device/runtime.py":
-        assert "is_available()" not in text, "only device/runtime.py picks a device"
-    if not module.startswith(("fitcli/patches/", "fitcli/images/")):
-        assert "torch.from_numpy" not in text, "only patches/ turns pixels into tensors"
-    if not module.startswith("fitcli/images/"):
-        allowed = {"zarr"} if module == "fitcli/tasks/encoding/features_file.py" else set()
-        assert packages(path) & {"tifffile", "zarr", "PIL", "imagecodecs"} <= allowed, "only images/ reads images"
+def test_each_of_these_has_one_place() -> None:
+    for path in SOURCES:
+        text, module = path.read_text(), name(path)
+        if module != "fitcli/console.py" and "print" in text:
+            calls = [n.func for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
+            assert not any(isinstance(f, ast.Name) and f.id == "print" for f in calls), (
+                f"{module}: only console.py prints"
+            )
+        if module != "fitcli/runs/weights.py":
+            assert "safetensors" not in packages(path), f"{module}: only runs/weights.py reads and writes weights"
+        if module != "fitcli/device/runtime.py":
+            assert "is_available()" not in text, f"{module}: only device/runtime.py picks a device"
+        if not module.startswith(("fitcli/patches/", "fitcli/images/")):
+            assert "torch.from_numpy" not in text, f"{module}: only patches/ turns pixels into tensors"
+        if not module.startswith("fitcli/images/"):
+            allowed = {"zarr"} if module == "fitcli/tasks/encoding/features_file.py" else set()
+            assert packages(path) & {"tifffile", "zarr", "PIL", "imagecodecs"} <= allowed, (
+                f"{module}: only images/ reads images"
+            )
 
 
 def test_few_files_stand_at_the_top() -> None:
@@ -255,6 +264,7 @@ def test_no_junk_drawers() -> None:
     assert not {p.stem for p in SOURCES} & {"utils", "util", "helpers", "common", "misc"}
 
 
+@pytest.mark.walk(5)
 @pytest.mark.parametrize("module", NO_TORCH)
 def test_importing_does_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit(any(m in sys.modules for m in ('torch', 'zarr', 'tifffile', 'PIL')))"

@@ -247,6 +247,7 @@ def test_an_old_run_answers_as_it_did(replay: Replay, name: str) -> None:
         assert np.abs(arrays[key].astype(np.float64) - array).max() <= tolerance, key
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("name", EXPECTED["resumed"])
 def test_an_old_run_goes_on_as_it_would_have(replay: Replay, name: str) -> None:
     expected, run = EXPECTED["resumed"][name], replay.resumed(name)
@@ -264,6 +265,7 @@ Some of the first filters of a convolutional stem see plain colours from the sta
 """
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("name", EXPECTED["begun"])
 def test_a_new_run_learns_as_it_did(replay: Replay, name: str) -> None:
     expected, run = EXPECTED["begun"][name], replay.begun(name)

@@ -127,6 +127,7 @@ def test_the_class_of_a_polygon(tmp_path: Path, columns: str, value: Any, name: 
     assert found.names == (name,)
 
 
+@pytest.mark.walk(5)
 @pytest.mark.parametrize(
     ("blob", "message"),
     [

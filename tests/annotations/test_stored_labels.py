@@ -55,6 +55,7 @@ def test_smaller_by_a_factor(tmp_path: Path, factor: int, up: bool) -> None:
             np.testing.assert_array_equal(labels.read(window), expected[window.clip(*SIZE).slices()])
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("how", [ReadAs(level=1), ReadAs(level=2), ReadAs(mpp=0.8), ReadAs(mpp=1.7), ReadAs(mpp=0.2)])
 @pytest.mark.parametrize("factor", [1, 2, 5])
 def test_labels_follow_level_and_scale(

@@ -43,6 +43,7 @@ def test_polygons_are_the_map(name: str) -> None:
     check(MAPS[name]())
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("name", MAPS)
 def test_the_heights_of_strips_do_not_matter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = MAPS[name]()

@@ -190,6 +190,7 @@ def test_one_heat_map(fit: Fit, trained: Path, images: Path, tmp_path: Path, nam
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize(
     ("out", "choice", "files"),
     [

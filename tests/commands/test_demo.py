@@ -107,6 +107,7 @@ def test_folders_that_are_taken(fit: Fit, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 @pytest.mark.parametrize("name", [".", "deep/data"])
 def test_what_was_begun_is_removed(
@@ -125,7 +126,10 @@ def test_an_empty_folder_will_do(fit: Fit, tmp_path: Path) -> None:
     assert fit("demo", tmp_path).exit_code == 0
 
 
-@pytest.mark.parametrize("task", sorted(DEMOS))
+@pytest.mark.walk(1)
+@pytest.mark.parametrize(
+    "task", [pytest.param(each, marks=[pytest.mark.more] * (each == "detect")) for each in sorted(DEMOS)]
+)
 def test_every_task_of_the_table_has_a_data_set(
     task: str, fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,7 @@ def test_bits_per_dimension(fit: Fit, dataset: Path, decoder_run: Path) -> None:
     assert f"{found['bits_per_dimension']:.4f}" in table
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("size", [[], ["--size", "16"]])
 def test_what_training_said_of_its_validation_images_in_the_end(
     fit: Fit, dataset: Path, tmp_path: Path, size: list[str]
@@ -267,6 +268,7 @@ def evaluated(fit: Fit, data: Path, run: Path, *options: object) -> dict[str, An
     return dict(json.loads(result.stdout))
 
 
+@pytest.mark.more
 def test_what_the_run_was_trained_on_is_said(fit: Fit, of_patients: tuple[Path, Path]) -> None:
     data, run = of_patients
     assert evaluated(fit, data, run)["trained_on"] == {

@@ -105,6 +105,7 @@ def cases() -> Iterator[object]:
             yield pytest.param(command, how, True, id=f"{command}, {how}, all", marks=pytest.mark.slow)
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize(("command", "how", "all_of_them"), cases())
 def test_the_old_or_the_new_output_stands_there(
     run: Run, tmp_path: Path, command: str, how: str, all_of_them: bool

@@ -208,6 +208,7 @@ def test_features_of_features(fit: Fit, data: Path, run: Path, tmp_path: Path) -
         assert (image.info.height, image.info.width, image.info.channels) == (ROWS, COLUMNS, 64)
 
 
+@pytest.mark.more
 def test_a_run_on_features_starts_from_one_on_images(fit: Fit, data: Path, run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "wide"
     folder.mkdir()

@@ -72,6 +72,7 @@ LINES = [
 ]
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize(("name", "line", "what"), LINES, ids=[line.split(" {")[0] for _, line, _ in LINES])
 def test_every_command_names_the_run(
     fit: Fit, runs: dict[str, Path], images: Path, tmp_path: Path, name: str, line: str, what: str

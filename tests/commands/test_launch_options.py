@@ -16,6 +16,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name != "DataSet"])
 def test_fit_train_has_it(name: str, fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")

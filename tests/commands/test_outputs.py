@@ -90,6 +90,7 @@ LINKED = [
 ]
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("line", LINKED, ids=lambda line: f"{line.split()[0]} {' '.join(line.split()[-2:])}")
 def test_an_output_goes_to_the_end_of_a_link(
     fit: Fit, tmp_path: Path, dataset: Path, trained: Path, denoiser: Path, image: Path, line: str,

@@ -164,6 +164,7 @@ def test_the_picture(fit: Fit, tmp_path: Path) -> None:
     assert "<svg" in svg.read_text()
 
 
+@pytest.mark.more
 def test_measured_on_the_cpu(fit: Fit) -> None:
     result = fit("profile-memory", "--preset", "debug", "--res", 128, "--mode", "infer", "--device", "cpu", "--json")
     assert result.exit_code == 0, result.stderr

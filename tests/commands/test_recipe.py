@@ -48,6 +48,7 @@ def test_the_command_line_wins(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert (other.exit_code, "--clip: the run was begun with clip = 2.0, not 3.0" in other.stderr) == (1, True)
 
 
+@pytest.mark.walk(9)
 @pytest.mark.parametrize(
     ("text", "message"),
     [

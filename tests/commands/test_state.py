@@ -102,6 +102,7 @@ def test_classify(fit: Fit, trained: Path, image: Path, tmp_path: Path) -> None:
     assert not state.exists()
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("lost", [False, True], ids=["output kept", "output lost"])
 def test_embed(
     fit: Fit, trained: Path, image: Path, tmp_path: Path, lost: bool, monkeypatch: pytest.MonkeyPatch

@@ -72,6 +72,7 @@ def test_help_changes_nothing_for_later_calls(fit: Fit) -> None:
     assert "--schedule is for --task diffusion" in refused.stderr, "a hidden option is still read"
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize(("other", "meant"), OTHER_NAMES.items())
 def test_the_name_of_an_option_elsewhere_leads_to_ours(fit: Fit, other: str, meant: str) -> None:
     done = fit("train", "data", "--out", "run", other, "1")

@@ -231,6 +231,7 @@ def test_data_sets_that_cannot_be_used(fit: Fit, tmp_path: Path) -> None:
     assert not run.exists()
 
 
+@pytest.mark.more
 def test_ctrl_c_saves_and_the_run_can_be_resumed(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = ["--preset", "debug", "--steps", "400", "--device", "cpu", "--no-report"]
@@ -295,6 +296,7 @@ def test_the_first_lines_say_what_is_trained_on(fit: Fit, tmp_path: Path) -> Non
     assert (result.exit_code, result.stderr) == (0, ""), "a run of mixed scales does not warn"
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("command", ["classify", "embed", "evaluate"])
 def test_images_of_another_scale_than_in_training(fit: Fit, tmp_path: Path, command: str) -> None:
     for label, name, scale in product(("a", "b"), ("train", "same", "other"), (0.5, 0.51)):

@@ -41,6 +41,7 @@ def refused(result: Result, code: int, *words: str) -> None:
         assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])
 def test_the_demo_trains_with_every_task(fit: Fit, scenes: Path, tmp_path: Path, task: str) -> None:
     run = tmp_path / "run"
@@ -130,6 +131,7 @@ def test_what_is_refused(fit: Fit, scenes: Path, tmp_path: Path) -> None:
     assert not run.exists()
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", ["classify", "diffusion", "autoregressive"])
 def test_every_task_reads_images_at_one_scale(fit: Fit, tmp_path: Path, task: str) -> None:
     for label, scale in product("ab", (0.5, 1.0)):

@@ -47,6 +47,7 @@ def changes_for(channels: int) -> dict[str, Change]:
     return {name: change for name, change in CHANGES.items() if needed.get(name, True)} | per_channel
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 13])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_windows_fit_together(dtype: str, channels: int) -> None:

@@ -29,6 +29,7 @@ def pictures(file: Path) -> np.ndarray:
     ])  # fmt: skip
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize(
     ("channels", "expected"),
     [(1, "flips light scale blur noise"), (3, "flips light colour stain scale blur noise drop"),

@@ -145,6 +145,7 @@ def test_a_bad_image_is_left_out_and_reported_once(data: Path, tmp_path: Path) -
     assert entry["step"] <= 4, "met in the first epoch"
 
 
+@pytest.mark.more
 def test_with_a_bad_image_a_resumed_run_is_the_same_run(data: Path, tmp_path: Path) -> None:
     spoil(run_of(data, tmp_path / "none").dataset.train[3].path)
     train(run_of(data, tmp_path / "whole", max_bad_images=1), Watcher())
@@ -167,6 +168,7 @@ def test_a_resumed_run_may_allow_more(data: Path, tmp_path: Path) -> None:
     assert run_of(data, tmp_path / "run", resume=True).settings.max_bad_images == 1, "the record has it"
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_bad_validation_image(data: Path, tmp_path: Path, task: str) -> None:
     settings = {"task": task, "epochs": 1, "patch": 4}

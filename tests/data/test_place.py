@@ -86,6 +86,7 @@ def masks(place: Place) -> NDArray[np.bool_]:
     return np.ones((len(place.groups.number), GROUP**2), bool) if mask is None else mask.numpy()
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize("rules", CASES.values(), ids=CASES)
 def test_an_item_shows_the_pixels_at_its_place(rules: dict[str, Any], tmp_path: Path) -> None:
     sample = Sample(save(tmp_path / "image.png", PIXELS), 3)
@@ -231,6 +232,7 @@ def test_anchors_change_the_window_alone() -> None:
         assert values(draw(epoch, anchored=1.0, **rules)) == values(plain), "an image without anchors"
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize("size", [1, 16, 37, 45, 100])
 @pytest.mark.parametrize("anchor", [(0, 0), (0, 49), (36, 0), (36, 49), (18, 3), (90, 90)])
 def test_every_window_that_holds_the_anchor_is_as_likely(size: int, anchor: tuple[int, int]) -> None:
@@ -244,6 +246,7 @@ def test_every_window_that_holds_the_anchor_is_as_likely(size: int, anchor: tupl
     assert lefts == set(range(max(0, column - size + 1), min(column, max(0, 50 - size)) + 1))
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_kinds_of_anchors_are_equally_likely(share: float) -> None:
     """One kind has a single anchor, the other a hundred."""

@@ -149,6 +149,7 @@ def test_a_data_set_of_unusable_images_is_refused(tmp_path: Path) -> None:
         run_of(data, tmp_path / "run", max_bad_images=1000)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("damage", ["header", "pixels", "channels"])
 def test_a_run_passes_over_as_many_as_it_allows(tmp_path: Path, damage: str) -> None:
     data = two_classes(tmp_path / "data")
@@ -171,6 +172,7 @@ def test_a_run_passes_over_as_many_as_it_allows(tmp_path: Path, damage: str) -> 
     assert train(run_of(data, tmp_path / "run", resume=True), quietly, resume=True).step == run.total_steps
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("order", [(3, 4), (4, 3)])
 @pytest.mark.parametrize("counts", [(4, 4), (1, 7), (7, 1)])
 def test_rgb_and_rgba_images_are_trained_on_as_rgb(
@@ -229,6 +231,7 @@ def test_nodata_does_not_count(tmp_path: Path, dtype: str, nodata: float) -> Non
     assert result.pixels().endswith(f"nodata {number_text(nodata)}; 50.0% of the sampled values missing")
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize(("dtype", "nodata"), NODATA)
 @pytest.mark.parametrize("mpp", [0.4, 0.9])
 def test_nodata_does_not_count_at_another_scale(tmp_path: Path, dtype: str, nodata: float, mpp: float) -> None:
@@ -247,6 +250,7 @@ def test_a_window_without_pixels_is_replaced(tmp_path: Path, monkeypatch: pytest
     assert result.preprocessing.mean == pytest.approx((60,), abs=1)
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("deep", [2, 6])
 def test_files_of_8_bits_and_of_more_are_brought_together(tmp_path: Path, bits: int, deep: int) -> None:
@@ -311,6 +315,7 @@ PROMOTED = {
 """The dtype that holds the values of both, per pair; other pairs are refused."""
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("deep", [1, 3])
 @pytest.mark.parametrize(("one", "other"), list(combinations(DTYPES, 2)))
 def test_no_pair_of_types_loses_a_value(tmp_path: Path, one: str, other: str, deep: int) -> None:

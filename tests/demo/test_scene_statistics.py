@@ -44,6 +44,7 @@ def held_out_accuracy(features: NDArray[np.float64]) -> float:
     return float((predicted == labels[TRAINED:]).mean())
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("look", [thumbnail, colors])
 def test_a_glance_does_not_help(look: object, pictures: list[NDArray[np.uint8]]) -> None:
     accuracy = held_out_accuracy(np.stack([look(picture) for picture in pictures]))  # type: ignore[operator]

@@ -104,6 +104,7 @@ def test_inference_is_that_of_eager_layers(precision: runtime.Precision, toleran
         assert (logits - exact).norm() < tolerance * exact.norm()
 
 
+@pytest.mark.more
 def test_few_graphs_whatever_the_sizes(counter: CompileCounterWithBackend) -> None:
     """A pass takes one graph for a single group or token and one for several, for each kind of region."""
     config = CONFIGS["classifier"]
@@ -195,6 +196,7 @@ def test_what_cannot_be_compiled_stays_eager(counter: CompileCounterWithBackend)
     assert counter.frame_count == 0
 
 
+@pytest.mark.more
 def test_plans_that_select_operations_are_not_chosen() -> None:
     work = Training(task=find_task("classify"), config=classifier_preset("small", 3, 10), groups=625, precision="bf16")
     budget = estimate_step(work, ExecutionPlan()).needed_bytes // 2

@@ -65,6 +65,7 @@ def test_a_pass_over_an_image_never_waits(waits: Waits, name: str) -> None:
     assert (waits.reads, waits.sends) == ([], [])
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize(("sampler", "shift"), [("ddim", 0), ("ddpm", 1), ("dpm", 0)])
 def test_a_step_of_sampling_never_waits(waits: Waits, sampler: str, shift: int) -> None:
     config, layout = denoiser_config(), CanvasLayout(6, 4, 2, shift)

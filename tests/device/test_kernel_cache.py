@@ -15,6 +15,7 @@ from fitcli.device.kernel_cache import CAPACITIES, limit_kernel_caches
 from fitcli.device.runtime import choose_runtime
 
 
+@pytest.mark.more
 @NEEDS_PROC
 @pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.slow), "bf16"])
 def test_images_of_many_sizes_take_what_images_of_one_size_take(precision: str, trained: Path, tmp_path: Path) -> None:

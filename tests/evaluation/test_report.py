@@ -69,6 +69,7 @@ def test_a_segmentation(fit: Fit, tmp_path: Path) -> None:
     assert {image["alt"] for image in training.images} == {"image", "truth", "found", "wrong places"}
 
 
+@pytest.mark.more
 def test_a_detection(fit: Fit, tmp_path: Path) -> None:
     rows = ["path,xmin,ymin,xmax,ymax,label,split"]
     for number in range(3):
@@ -89,6 +90,7 @@ def test_a_detection(fit: Fit, tmp_path: Path) -> None:
     assert any(image["alt"].startswith(("false: ", "missed: ")) for image in parsed.images) == (false + missed > 0)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", ["diffusion", "autoregressive"])
 def test_models_that_generate_show_samples(fit: Fit, dataset: Path, tmp_path: Path, task: str) -> None:
     run = tmp_path / "run"

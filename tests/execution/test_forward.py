@@ -12,6 +12,7 @@ from fitcli.execution.plan import ExecutionPlan
 EVERY_PLAN = {"plain": ExecutionPlan(), **PLANS}
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("kind", ["whole", "ragged", "one group"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_latents_are_those_of_the_trunk(name: str, kind: str) -> None:
@@ -25,6 +26,7 @@ def test_latents_are_those_of_the_trunk(name: str, kind: str) -> None:
         assert (latents - expected).abs().max() < 1e-9, plan_name
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("kind", ["whole", "ragged", "one group"])
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith(("denoiser", "decoder"))])
 def test_losses_of_groups_add_up_to_that_of_the_step(name: str, kind: str) -> None:

@@ -34,6 +34,7 @@ def masks(monkeypatch: pytest.MonkeyPatch) -> list[Tensor | None]:
     return seen
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("name", WITHOUT_ORDER)
 def test_no_attention_has_a_mask(name: str, masks: list[Tensor | None]) -> None:
     for kind in ("ragged", "one group"):
@@ -54,6 +55,7 @@ def test_nor_if_ranks_share_the_images(masks: list[Tensor | None]) -> None:
     assert all(mask is None for mask in masks)
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("plan", EVERY_PLAN)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_local_layers_run_over_real_tokens_alone(name: str, plan: str) -> None:

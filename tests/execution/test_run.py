@@ -16,6 +16,7 @@ from fitcli.tasks.diffusion.step import denoising_job, mean_square
 from models.real_tokens import RealTokens
 
 
+@pytest.mark.walk(8)
 @pytest.mark.parametrize("kind", ["whole", "ragged", "one group"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_equal_to_plain_autograd(name: str, kind: str) -> None:
@@ -34,6 +35,7 @@ def test_equal_to_plain_autograd(name: str, kind: str) -> None:
             assert_none_is_rounding_alone(gradients)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("name", ["classifier", "denoiser", "decoder"])
 def test_loss_is_the_same_to_the_bit_in_float32(name: str) -> None:
     """For whole groups; small products, like those of one group at a corner, round differently."""
@@ -43,6 +45,7 @@ def test_loss_is_the_same_to_the_bit_in_float32(name: str) -> None:
         assert torch.equal(run_job(step.job(), plan).loss, plain), plan_name
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("name", ["classifier", "denoiser", "decoder"])
 def test_autocast_keeps_gradients_close(name: str) -> None:
     """Compared with float32, the error of every execution is at most 1.5 times that of plain bfloat16."""
@@ -67,6 +70,7 @@ def distance(gradients: dict[str, Tensor | None], expected: dict[str, Tensor | N
     return float((error / sum(float(gradient.square().sum()) for _, gradient in pairs)) ** 0.5)
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("name", PLANS)
 def test_gradients_add_up_with_their_weights(name: str) -> None:
     step = Step(CONFIGS["denoiser"])

@@ -91,6 +91,7 @@ REPLACED = [
 """What is written, how that fails, and whether names can be exchanged, which matters for folders alone."""
 
 
+@pytest.mark.walk(10)
 @pytest.mark.parametrize(("kind", "how", "exchange"), REPLACED, ids=str)
 def test_the_old_one_or_the_new_one_stands_there(tmp_path: Path, kind: Kind, how: str, exchange: bool) -> None:
     fail, after = FAILURES[how]
@@ -104,6 +105,7 @@ def test_the_old_one_or_the_new_one_stands_there(tmp_path: Path, kind: Kind, how
         check_afterwards(kind, target, set())
 
 
+@pytest.mark.walk(6)
 @pytest.mark.parametrize(
     ("kind", "how"), [*product(PLAIN, FAILURES), *product(KINDS[len(PLAIN) :], ["full disk"])], ids=str
 )
@@ -128,6 +130,7 @@ KILLS = [
 """What is written, whether the call is done before the kill, and whether names can be exchanged."""
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize(("kind", "after", "exchange"), KILLS, ids=str)
 def test_kills(tmp_path: Path, kind: Kind, after: bool, exchange: bool) -> None:
     """What is missing after a kill is put back by whoever looks whether it can be written."""
@@ -146,6 +149,7 @@ def test_kills(tmp_path: Path, kind: Kind, after: bool, exchange: bool) -> None:
     assert missing == (not exchange), "the moment between two renames was among them"
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("how", FAILURES)
 @pytest.mark.parametrize("kind", INTERNAL, ids=str)
 def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path, kind: Kind, how: str, exchange: bool) -> None:

@@ -149,6 +149,7 @@ def test_work_with_a_token_is_continued_after_an_error_or_a_kill(tmp_path: Path)
     assert third.path != fourth.path.parent
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_what_was_replaced_is_never_continued(tmp_path: Path, after: bool, exchange: bool) -> None:
     """Wherever a process is killed, what it leaves under a token is its own work."""

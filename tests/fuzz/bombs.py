@@ -283,8 +283,10 @@ def change_v2(path: Path, change: Callable[[dict[str, Any]], object], data: byte
     (path / "0.0").write_bytes(data)
 
 
-def _array(name: str, change: Callable[[dict[str, Any]], object], data: bytes, side: int = 32) -> None:
-    BOMBS[f"zarr-{name}"] = lambda path: change_v2(path, change, data, side)
+def _array(
+    name: str, change: Callable[[dict[str, Any]], object], data: bytes | Callable[[], bytes], side: int = 32
+) -> None:
+    BOMBS[f"zarr-{name}"] = lambda path: change_v2(path, change, data() if callable(data) else data, side)
 
 
 def _v3(name: str, change: Callable[[dict[str, Any]], None], data: bytes = b"", side: int = 32) -> None:
@@ -353,8 +355,12 @@ def _zarrs() -> None:
     blosc = bytearray(numcodecs.Blosc(cname="lz4").encode(GREY))
     struct.pack_into("<I", blosc, 8, 2**31 - 100)
     _array("blosc-block", lambda d: d.update(compressor={"id": "blosc"}), bytes(blosc))
-    wide = lzma.compress(bytes(1024), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}])
-    _array("lzma-dictionary", lambda d: d.update(compressor={"id": "lzma"}), wide)
+    wide = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}]
+    _array(
+        "lzma-dictionary",
+        lambda d: d.update(compressor={"id": "lzma"}),
+        lambda: lzma.compress(bytes(1024), filters=wide),
+    )
 
 
 _tiffs()

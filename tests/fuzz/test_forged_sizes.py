@@ -63,6 +63,7 @@ def promise_holds(answer: dict[str, Any], memory: float = MEMORY) -> None:
     assert not answer["outside"]
 
 
+@pytest.mark.walk(8)
 @pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.slow] * (each in SLOW)) for each in BOMBS])
 def test_a_small_file_takes_neither_memory_nor_time(tmp_path: Path, worker: Worker, name: str) -> None:
     BOMBS[name](tmp_path / "image")
@@ -101,6 +102,7 @@ def test_every_codec_has_a_forgery() -> None:
     assert set(COMPRESSORS) == set(DECOMPRESSORS)
 
 
+@pytest.mark.walk(12)
 @pytest.mark.parametrize("what", ["larger", "smaller", "cut off"])
 @pytest.mark.parametrize("code", ENCODERS)
 def test_a_chunk_of_a_tiff_that_is_not_as_declared(tmp_path: Path, worker: Worker, code: int, what: str) -> None:
@@ -123,6 +125,7 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 """Encoder per codec of zarr."""
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("what", ["larger", "smaller", "forged header"])
 @pytest.mark.parametrize("name", COMPRESSORS)
 def test_a_chunk_of_a_zarr_that_is_not_as_declared(tmp_path: Path, worker: Worker, name: str, what: str) -> None:

@@ -133,6 +133,7 @@ def png(*parts: tuple[bytes, bytes]) -> bytes:
     )
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("at_once", [raster_reader.AT_ONCE_BYTES, 0])
 def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
@@ -152,6 +153,7 @@ def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(
             pass
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("at_once", [raster_reader.AT_ONCE_BYTES, 0])
 def test_texts_and_profiles_that_unpack_without_end_are_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], at_once: int
@@ -232,6 +234,7 @@ BOMBS: dict[str, Any] = {
 }
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize("name", BOMBS)
 def test_chunk_that_expands_without_end(tmp_path: Path, name: str, filtered: bool):

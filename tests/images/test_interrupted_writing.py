@@ -43,6 +43,7 @@ def write(path: Path, value: int, compression: str) -> None:
         canvas.write(Window(0, 0, SIDE, SIDE), noise if value > 2 else np.full_like(noise, value))
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("name", ["image.tif", "image.ome.tif"])
 def test_killed_at_any_moment(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

@@ -52,6 +52,7 @@ def test_errors_leave_the_process_usable() -> None:
     assert len(processes()) == 1
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "TGA", "JPEG2000", "PNG"])
 def test_files(tmp_path: Path, kind: str) -> None:
     Image.fromarray(NOISE).save(tmp_path / "image", kind)

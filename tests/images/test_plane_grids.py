@@ -184,12 +184,17 @@ CASES: dict[str, tuple[Write, dict[str, Any], list[Pixels]]] = {
 }
 
 
+@pytest.fixture(params=CASES, scope="module")
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    write, choice, levels = CASES[request.param]
+    path = tmp_path_factory.mktemp("images") / "image"
+    write(path)
+    return Case(path, levels, PlaneChoice(**choice))
+
+
+@pytest.mark.walk(8)
 class TestChosenPlanes(ReaderContract):
-    @pytest.fixture(params=CASES)
-    def case(self, request: pytest.FixtureRequest, tmp_path: Path) -> Case:
-        write, choice, levels = CASES[request.param]
-        write(tmp_path / "image")
-        return Case(tmp_path / "image", levels, PlaneChoice(**choice))
+    pass
 
 
 @pytest.mark.parametrize("projection", ["max", "mean"])

@@ -70,6 +70,7 @@ def whole(image: Rescaled, level: int = 0) -> np.ndarray:
     return image.read(Window(0, 0, shown.height, shown.width), level)
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("factor", [0.3, 0.5, 0.77, 1.3, 1.5, 2.0, 3.7, 40.0])
 @pytest.mark.parametrize("shape", [(37, 23, 3), (40, 60, 1), (1, 17, 2), (9, 1, 1)])
 def test_equal_to_a_plain_resampling(factor: float, shape: tuple[int, int, int]) -> None:
@@ -79,6 +80,7 @@ def test_equal_to_a_plain_resampling(factor: float, shape: tuple[int, int, int])
     np.testing.assert_allclose(whole(image), resampled(pixels, image.info.size), rtol=1e-12, atol=1e-10)
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("factor", [0.3, 0.5, 0.77, 1.0, 1.3, 2.0, 3.7, 40.0])
 @pytest.mark.parametrize("shape", [(37, 23, 3), (40, 60, 1), (1, 17, 2), (9, 1, 1)])
 @pytest.mark.parametrize("piece", [10, 1 << 20])

@@ -80,6 +80,7 @@ def test_too_little_memory_is_refused_with_the_least_that_is_enough() -> None:
         plan_memory(work(32768), "cpu", enough - 2 * MIB)
 
 
+@pytest.mark.more
 def test_the_first_error_names_enough_also_without_a_table() -> None:
     unknown = work(1024, config=replace(TINY, plan="(1)3(1)1"))
     with pytest.raises(
@@ -124,6 +125,7 @@ print(json.dumps([sum(planned[0].parts.values()), resident_bytes("VmHWM") - befo
 """
 
 
+@pytest.mark.walk(1)
 @NEEDS_PROC
 @pytest.mark.parametrize("options", [[], ["--heatmap", "map.png"]], ids=["plain", "heat map"])
 def test_a_pass_takes_what_is_planned(options: list[str], trained: Path, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def started(code: str = "dry_process.main()", parent: int | None = None) -> subp
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
+@pytest.mark.more
 def test_it_ends_without_requests() -> None:
     with started() as process:
         assert process.wait(timeout=PATIENCE) == 0
@@ -74,6 +75,7 @@ def test_signals_are_left_to_the_parent() -> None:
         assert process.returncode == 0
 
 
+@pytest.mark.more
 def test_a_request_that_is_cut_off_ends_it() -> None:
     with started("dry_process.IDLE_SECONDS = 1000; dry_process.main()") as process:
         out, _ = process.communicate(b'{"class": "fitcli', timeout=PATIENCE)

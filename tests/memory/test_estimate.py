@@ -20,23 +20,28 @@ TRUNK: dict[str, Any] = {
     "tokens": 64, "latents": 16, "token_width": 128, "latent_width": 256, "token_heads": 2, "latent_heads": 4,
 }  # fmt: skip
 
+SHORT = "(1)2(1)1"
+"""Plan of the classifiers: layers cost time here, and each kind of block is there."""
+
 CONFIGS: dict[str, ModelConfig] = {
-    "classifier": replace(classifier_preset("tiny", 3, 1000), stem="linear", token_width=128, token_heads=2),
-    "convolutional classifier": classifier_preset("tiny", 3, 1000),
-    "classifier of overlapping convolutions": replace(
-        classifier_preset("tiny", 3, 14), stem="overlap", token_width=128, token_heads=2, targets=(10, 4)
+    "classifier": replace(
+        classifier_preset("tiny", 3, 1000), stem="linear", token_width=128, token_heads=2, plan=SHORT
     ),
-    "dense": dense_preset("tiny", 3, 8),
+    "convolutional classifier": replace(classifier_preset("tiny", 3, 1000), plan=SHORT),
+    "classifier of overlapping convolutions": replace(
+        classifier_preset("tiny", 3, 14), stem="overlap", token_width=128, token_heads=2, targets=(10, 4), plan=SHORT
+    ),
+    "dense": replace(dense_preset("tiny", 3, 8), plan="(1)2(1)1(1)"),
     "denoiser": DenoiserConfig(
-        plan="(2)2(1)2(1)", values=192, out_values=192, condition_width=10, self_condition=True, **TRUNK
+        plan="(1)2(1)1(1)", values=192, out_values=192, condition_width=10, self_condition=True, **TRUNK
     ),
     "denoiser that ends with global layers": DenoiserConfig(
-        plan="(1)2(1)2", values=48, out_values=48, condition_width=None, **TRUNK
+        plan="(1)1(1)2", values=48, out_values=48, condition_width=None, **TRUNK
     ),
     "denoiser of overlapping patches": DenoiserConfig(
         plan="(1)2(1)", values=192, out_values=192, condition_width=10, self_condition=True, output_patch=8, **TRUNK
     ),
-    "decoder": DecoderConfig(plan="(2)2(1)2(1)", vocabulary=256, causal="tokens", **TRUNK),
+    "decoder": DecoderConfig(plan="(1)2(1)1(1)", vocabulary=256, causal="tokens", **TRUNK),
     "decoder with a table of positions": DecoderConfig(
         plan="(1)1(1)", vocabulary=256, causal="tokens", latent_positions="learned", groups=48, **TRUNK
     ),
@@ -60,11 +65,12 @@ PLANS = {
 
 FIXED = {"parameters", "optimizer"}
 
-# By default every plan and every model once; the slow tests have every plan with every model.
+# Every plan and every model once, of which two by default; the denoiser takes as long as five others. The slow tests
+# have every plan with every model.
 CASES = [
     pytest.param(
         model, plan, ("bf16", "fp32")[number // 2 % 2], (1, (4, 6)) if number % 3 else (2, (3, 4)),
-        marks=() if number % (len(CONFIGS) + 1) == 0 else pytest.mark.slow,
+        marks=pytest.mark.slow if number % (len(CONFIGS) + 1) else [pytest.mark.more] * (model == "denoiser"),
     )
     for number, (plan, model) in enumerate(itertools.product(PLANS, CONFIGS))
 ]  # fmt: skip
@@ -79,6 +85,7 @@ def moving_bytes(work: Training, plan: ExecutionPlan) -> int:
     return sum(size for name, size in parts.items() if name not in FIXED)
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize(("model", "plan", "precision", "batch"), CASES)
 def test_the_estimate_is_that_of_the_real_step(
     model: str, plan: str, precision: Any, batch: tuple[int, tuple[int, int]]
@@ -98,6 +105,7 @@ def test_the_estimate_is_that_of_the_real_step(
     assert estimate.away_bytes == real.away_bytes
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("name", ["plain", "recompute", "stream"])
 def test_memory_of_a_causal_step_is_linear_in_the_latents(name: str) -> None:
     """A mask over all pairs would alone be larger than all that is live."""
@@ -108,6 +116,7 @@ def test_memory_of_a_causal_step_is_linear_in_the_latents(name: str) -> None:
     assert large.flops > 3 * small.flops, "operations are quadratic"
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("plan", [ExecutionPlan(), ExecutionPlan(kind="layers")], ids=["plain", "layers"])
 def test_a_decoder_of_many_groups(plan: ExecutionPlan) -> None:
     task = find_task("autoregressive")

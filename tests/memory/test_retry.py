@@ -29,6 +29,7 @@ def failing(amounts: list[int], failures: list[Exception]) -> object:
     return run
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize("error", EXHAUSTED, ids=str)
 @pytest.mark.parametrize(("amount", "failures", "seen"), [(9, 0, [9]), (9, 1, [9, 4]), (2, 1, [2, 1])])
 def test_a_run_with_half_as_much_follows(error: Exception, amount: int, failures: int, seen: list[int]) -> None:
@@ -37,6 +38,7 @@ def test_a_run_with_half_as_much_follows(error: Exception, amount: int, failures
     assert amounts == seen
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("error", EXHAUSTED, ids=str)
 @pytest.mark.parametrize(("amount", "seen"), [(9, [9, 4]), (1, [1])])
 def test_the_last_failure_is_one_line(error: Exception, amount: int, seen: list[int]) -> None:

@@ -92,6 +92,7 @@ print(bytes_beyond_torch("VmHWM") - before)
 """
 
 
+@pytest.mark.more
 @NEEDS_PROC
 def test_it_takes_no_memory_of_this_process() -> None:
     path = f"import sys; sys.path[:0] = {sys.path!r}; sys.path.insert(0, {str(__file__).rpartition('/')[0]!r})"

@@ -56,6 +56,7 @@ def test_queries_in_the_middle(first: int, monkeypatch: pytest.MonkeyPatch) -> N
     assert_equal_attention(strips, tensors(6, 18), group_causal_mask(18, 2, rows=rows))
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("kind", ["whole", "ragged"])
 @pytest.mark.parametrize("name", CAUSAL)
 def test_every_execution_in_strips_is_the_step_with_one_mask(

@@ -22,6 +22,7 @@ WHOLE = whole_and_ragged()[0]
 KINDS = ["encoder", "classifier", "denoiser", "decoder"]
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("name", KINDS)
 def test_model_compiles_as_one_graph(name: str) -> None:
     torch.compiler.reset()
@@ -31,6 +32,7 @@ def test_model_compiles_as_one_graph(name: str) -> None:
     _assert_same(compiled(*arguments), model(*arguments))
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_model_exports_at_a_fixed_size(name: str) -> None:
     model = live(CONFIGS[name])

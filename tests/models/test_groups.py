@@ -31,6 +31,7 @@ def images(draw: st.DrawFn) -> Groups:
 batches = st.lists(images(), min_size=1, max_size=3)
 
 
+@pytest.mark.walk(4)
 @every_model
 @given(parts=batches, seed=st.integers(0, 99))
 @quick
@@ -47,6 +48,7 @@ def test_an_image_gives_the_same_alone_and_in_any_batch(name: str, parts: list[G
         start = stop
 
 
+@pytest.mark.walk(4)
 @every_model
 @given(parts=batches, content=st.sampled_from([float("nan"), float("inf"), 1e30, -3.0]))
 @quick

@@ -112,6 +112,7 @@ def test_attention_can_begin_with_unit_variance() -> None:
     assert float(ups[0].detach().abs().max()) == pytest.approx(float(ups[1].abs().max().detach()), rel=0.01)
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("preset", ["debug", "nano", "tiny", "small"])
 def test_a_new_stem_sees_plain_colours_as_well_as_contrasts(preset: str, channels: int) -> None:

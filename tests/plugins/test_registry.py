@@ -87,6 +87,7 @@ def test_two_packages_with_one_name(site: Path) -> None:
         registry().find("wide")
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize(
     "group", ["fit.losses", "fit.heads", "fit.formats", "fit.presets", "fit.denoisers", "fit.decoders"]
 )

@@ -32,6 +32,7 @@ def test_a_cpu_is_its_own_host() -> None:
     assert [store for _, store in pass_executions("cuda")] == [None, "device", "host", "disk"]
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_pass_in_one_call_is_the_real_pass(task: str) -> None:
     work = inference(task)

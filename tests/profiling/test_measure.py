@@ -28,6 +28,7 @@ def measured(task: str) -> Measurement | None:
     return measure_pass(task, inference, None, (1, 2), CPU)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_pass_of_every_task(task: str) -> None:
     result = measured(task)
@@ -36,6 +37,7 @@ def test_a_pass_of_every_task(task: str) -> None:
     assert result.seconds > 0
 
 
+@pytest.mark.more
 def test_a_step_counts_what_was_loaded_before_its_model() -> None:
     work = Training(task=find_task("classify"), config=find_task("classify").preset("debug").config, groups=2,
                     device="cpu", ema=False, batches=1)  # fmt: skip

@@ -47,6 +47,7 @@ def check(run: Any) -> None:
             assert one.stored_bytes == other.stored_bytes
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("run", sample(), ids=lambda run: f"{type(run).__name__}-{run.task.name}")
 def test_tables_are_those_of_the_code(run: Any) -> None:
     check(run)

@@ -152,6 +152,7 @@ def test_the_part_of_another_task_is_ignored(tmp_path: Path, config: RunConfig) 
     assert load_config(run) == config
 
 
+@pytest.mark.walk(25)
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
 def test_hostile_settings_are_refused(tmp_path: Path, number: int) -> None:
     config, change = HOSTILE[number]

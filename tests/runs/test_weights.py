@@ -119,6 +119,7 @@ STARTS: dict[str, tuple[RunConfig, RunConfig, tuple[str, ...]]] = {
 """Config of the run to start from, config of the new one, and which weights of it are fresh."""
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("name", STARTS)
 def test_what_a_run_takes_from_another(tmp_path: Path, name: str) -> None:
     before, config, fresh = STARTS[name]
@@ -263,6 +264,7 @@ HOSTILE: list[tuple[str, str, object]] = [
 ]
 
 
+@pytest.mark.walk(18)
 @pytest.mark.parametrize(("part", "name", "value"), HOSTILE, ids=lambda value: str(value)[:20])
 def test_hostile_settings_are_refused_without_work(run: Path, part: str, name: str, value: object) -> None:
     change_config(run, lambda document: document[part].update({name: value}))
@@ -333,6 +335,7 @@ def tensor(begin: int, end: int, *shape: int, dtype: str = "F32") -> dict[str, o
     return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
 
 
+@pytest.mark.walk(5)
 @pytest.mark.parametrize(
     "header",
     [

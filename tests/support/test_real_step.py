@@ -58,6 +58,7 @@ def test_a_store_counts_and_holds_nothing() -> None:
     assert store.get(slice(1, 4)).shape == (3, 4, 8)
 
 
+@pytest.mark.more
 def test_a_streamed_step_stores_tokens_elsewhere() -> None:
     config = classifier_preset("tiny", 3, 2)
     plain, stream = (

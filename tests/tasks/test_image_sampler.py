@@ -130,6 +130,7 @@ def test_runs_that_make_images_from_nothing(tmp_path: Path) -> None:
         assert sampler.factor(load_run(run_of(task, tmp_path / task), CPU).config) == 1
 
 
+@pytest.mark.more
 def test_enlarged_images_beside_interpolated_ones(fit: Fit, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", classes=(), enlarging=Enlarging(factor=4, noise=0.1, deviation=0.2))
     rng = np.random.default_rng(0)

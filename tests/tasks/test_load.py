@@ -43,6 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_is_loaded_as_what_it_is(runs: Path, task: str) -> None:
     for expect in (None, find_task(task)):

@@ -53,6 +53,7 @@ def data_of(folder: Path, dtype: str, channels: int) -> Path:
     return folder
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("task", TASKS | SEGMENT)
 def test_it_trains(tmp_path: Path, task: str, dtype: str) -> None:
@@ -97,6 +98,7 @@ NODATA = [("uint8", 0), ("uint16", 65535), ("int16", -9999), ("float16", -9999),
           ("float32", float("nan")), ("float64", -9999)]  # fmt: skip
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize(("dtype", "nodata"), NODATA)
 @pytest.mark.parametrize("task", TASKS)
 def test_missing_pixels_are_the_mean_to_every_task(tmp_path: Path, task: str, dtype: str, nodata: float) -> None:
@@ -125,6 +127,7 @@ def test_missing_pixels_are_the_mean_to_every_task(tmp_path: Path, task: str, dt
     assert (str(scores[0]) == str(scores[1])) == (task == "classify")
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize(("dtype", "nodata"), NODATA)
 def test_validation_and_evaluation_count_the_same_pixels(tmp_path: Path, dtype: str, nodata: float) -> None:
     data = half_missing(tmp_path / "data", dtype, nodata, nodata)
@@ -186,6 +189,7 @@ STORED: dict[str, Callable[[Pixels, int], tuple[Pixels, float | None]]] = {
 }
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("kind", STORED)
 def test_it_learns(tmp_path: Path, kind: str) -> None:
     data = bright_and_dark(tmp_path / "data", kind)

@@ -87,6 +87,7 @@ USERS = {
 }
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize("command", USERS)
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_preset_is_named_and_the_others_listed(

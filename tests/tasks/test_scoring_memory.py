@@ -30,6 +30,7 @@ def trained_run(task: str, folder: Path) -> tuple[Path, Path]:
     return data, run.folder
 
 
+@pytest.mark.walk(1)
 @NEEDS_PROC
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("task", TASKS)

@@ -10,6 +10,7 @@ from support.streamed import LAYOUTS, NETWORKS, golden, made, run_on_all, stream
 from fitcli.streaming.sweeps import Streaming
 
 
+@pytest.mark.walk
 @torch.inference_mode()
 @pytest.mark.parametrize("handful", [1, 2, 100])
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -33,6 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return two_classes(tmp_path_factory.mktemp("data"), (24, 16), 4)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", GENERATING)
 def test_interrupted_and_resumed_is_the_same_run(data: Path, tmp_path: Path, task: str) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -47,6 +48,7 @@ def test_interrupted_and_resumed_is_the_same_run(data: Path, tmp_path: Path, tas
     assert any(not torch.equal(averaged[name], plain[name]) for name in plain)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", GENERATING)
 def test_accumulated_passes_are_one_large_batch(data: Path, tmp_path: Path, task: str) -> None:
     """Noise, times and dropped classes of an image do not depend on the images beside it."""
@@ -60,6 +62,7 @@ def test_accumulated_passes_are_one_large_batch(data: Path, tmp_path: Path, task
     assert losses(4, 1) == pytest.approx(losses(1, 4), rel=1e-4)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", GENERATING)
 def test_every_plan_gives_the_same_step(data: Path, tmp_path: Path, task: str) -> None:
     run = run_of(data, tmp_path / "run", task=task)
@@ -87,6 +90,7 @@ def test_every_plan_gives_the_same_step(data: Path, tmp_path: Path, task: str) -
     assert objective.job(model, batch) is not None
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", GENERATING)
 def test_validation_is_always_the_same_and_by_the_average(data: Path, tmp_path: Path, task: str) -> None:
     seen: list[Report] = []
@@ -104,6 +108,7 @@ def test_validation_is_always_the_same_and_by_the_average(data: Path, tmp_path: 
     assert other.loss != found.loss
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", GENERATING)
 def test_it_learns(data: Path, tmp_path: Path, task: str) -> None:
     """Images of two colours: better than knowing nothing of them at all."""
@@ -149,6 +154,7 @@ def test_loose_images_in_folders_of_splits(tmp_path: Path) -> None:
     assert (run.config.classes, len(run.dataset.train), len(run.dataset.validation)) == ((), 3, 2)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", GENERATING)
 def test_half_precision_and_floats(tmp_path: Path, task: str) -> None:
     """Float images with missing pixels, of sizes that differ, some of them background."""

@@ -89,6 +89,7 @@ def test_memory_that_runs_out_on_a_process_is_one_line(run: TrainingRun) -> None
 RECOMPUTE = ExecutionPlan(kind="recompute", handful=4, keep=0.5)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize(
     ("plan", "groups", "second"),
     [

@@ -34,6 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return two_classes(tmp_path_factory.mktemp("data"), (40, 56))
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", ["classify", "segment", "detect", "diffusion", "autoregressive"])
 def test_a_resumed_run_is_the_same(data: Path, tmp_path: Path, task: str) -> None:
     settings: dict[str, Any] = {"task": task, "augment": EVERY, "steps": 3, "patch": 4, "save_every": 1}
@@ -136,6 +137,7 @@ def test_what_means_nothing_is_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("dtype", ["uint16", "float32", "int32"])
 @pytest.mark.parametrize(
     ("channels", "augment"), [(1, "flips,light,scale,blur,noise"), (13, "bands,blur"), (4, "aerial")]

@@ -76,6 +76,7 @@ def test_finished_folds_are_left_alone(data: Path, finished: Path, fit: Fit, tmp
     assert result.stdout.splitlines()[1:] == again.stdout.splitlines(), "the same table"
 
 
+@pytest.mark.more
 def test_a_fold_that_was_stopped_ends_as_if_it_was_not(data: Path, finished: Path, fit: Fit, tmp_path: Path) -> None:
     run, command = tmp_path / "cv", ("train", data, "--cross-validate", "3", *OPTIONS, "--auto-resume")
     for _ in range(15):

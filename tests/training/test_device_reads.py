@@ -103,6 +103,7 @@ CASES = [
 ]
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize(("task", "plan"), CASES)
 def test_a_step_does_not_wait(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, plan: str
@@ -113,6 +114,7 @@ def test_a_step_does_not_wait(
     assert (waits.reads, waits.sends, waits.events) == ([], [], [])
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_step_is_read_when_the_next_one_is_queued(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str

@@ -100,6 +100,7 @@ def test_weights_that_are_there_leave_room_for_pixels(
         assert not has_room_ahead(run)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", TASKS)
 def test_less_memory_gives_the_same_training(task: str, data: Path, tmp_path: Path) -> None:
     size = {"detect": 64, "diffusion": 64, "autoregressive": 32}
@@ -157,6 +158,7 @@ def test_too_little_memory_is_refused_before_anything_is_written(data: Path, tmp
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize(("batch", "workers"), [(1, 1), (1, 8), (2, 4), (4, 16)])
 @pytest.mark.parametrize("allowed", [20, 100, 150])
 def test_the_first_memory_that_an_error_names_is_enough(

@@ -71,6 +71,7 @@ LOSSES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("name", LOSSES)
 def test_accumulated_passes_are_one_large_batch(uneven: Path, tmp_path: Path, name: str) -> None:
     """A loss is a mean over all images or patches of a step, not over passes that hold different numbers of them."""
@@ -117,6 +118,7 @@ def step_of(run: TrainingRun, passes: list[Batch], plan: ExecutionPlan) -> tuple
     return results.loss, results.norm, [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("plan", [ExecutionPlan(), ExecutionPlan(kind="stream", handful=2)], ids=["plain", "streamed"])
 @pytest.mark.parametrize("places", [(0,), (2,), (1,), (0, 1), (0, 1, 2, 3)], ids=str)
 def test_batches_without_labels_change_nothing(
@@ -169,6 +171,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("error", ERRORS, ids=["cuda", "launch", "cublas", "store", "python", "cpu"])
 def test_running_out_of_memory_loses_nothing(
     error: Exception, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -197,6 +200,7 @@ def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
     return joined
 
 
+@pytest.mark.more
 def test_a_step_that_starts_over_reads_the_same_batches(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +227,7 @@ def test_a_step_that_starts_over_reads_the_same_batches(
     assert losses(disturbed) == pytest.approx(losses(undisturbed), rel=1e-5)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("accumulate", [2, 12])
 @pytest.mark.parametrize("fails", [False, True])
 def test_memory_does_not_grow_with_the_number_of_passes(
@@ -250,6 +255,7 @@ def test_memory_does_not_grow_with_the_number_of_passes(
     assert most <= 2 + fails
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("calls", [{1, 2}, {1, 3}], ids=["in one step", "in two"])
 def test_running_out_of_memory_twice_ends_the_run(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: set[int]

@@ -44,6 +44,7 @@ def late(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(loop, "runs_ahead", lambda device: True)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", TASKS)
 def test_the_run_is_the_same(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: Callable[[], None]
@@ -93,6 +94,7 @@ def test_a_report_comes_after_the_next_step_is_launched(data: Path, tmp_path: Pa
     ]  # fmt: skip
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("step", [3, 4, 8])
 def test_a_loss_that_is_not_finite_ends_the_run_as_before(
     step: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: Callable[[], None]
@@ -167,6 +169,7 @@ def spoil_gradient(patch: pytest.MonkeyPatch, number: int) -> None:
     patch.setattr(gradients.nn.utils, "clip_grad_norm_", clip)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("step", [2, 4, 6])
 def test_a_run_that_died_is_the_same_run(step: int, data: Path, tmp_path: Path, late: Callable[[], None]) -> None:
     train(run_of(data, tmp_path / "whole", ema=0.9), quietly)
@@ -188,6 +191,7 @@ def test_a_run_that_is_stopped_reads_first(data: Path, tmp_path: Path, late: Cal
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("kind", [TooManyBadImages, FitError])
 def test_an_error_of_the_next_step_does_not_hide_the_report(
     kind: type[FitError], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: Callable[[], None]

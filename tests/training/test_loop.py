@@ -50,6 +50,7 @@ def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("step", [2, 6])
 def test_a_run_that_died_is_the_same_run(data: Path, uninterrupted: Path, tmp_path: Path, step: int) -> None:
     folder = tmp_path / "run"
@@ -130,6 +131,7 @@ HISTORIES: dict[str, tuple[str, list[Scores], int]] = {
 """What chooses, the validations of three epochs of four steps, and the step whose weights are kept."""
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("history", HISTORIES)
 @pytest.mark.parametrize("death", [None, 6, 10])
 def test_the_kept_epoch(
@@ -223,6 +225,7 @@ WHOLE = ("classify", "segment", "detect")
 """Tasks that validate whole images, with the code of an encoder."""
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_validation_that_runs_out_of_memory_once_gives_the_same_scores(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -235,6 +238,7 @@ def test_a_validation_that_runs_out_of_memory_once_gives_the_same_scores(
     assert len(calls) > 1
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_validation_that_does_not_fit_ends_a_run_that_is_saved(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

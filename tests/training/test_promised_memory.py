@@ -69,6 +69,7 @@ def train(data: Path, folder: Path, task: str, execution: str, memory: int, **op
     return kind, needed, took
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_tight_budget_is_kept(task: str, data: Path, tmp_path: Path) -> None:
     kind, needed, took = train(data, tmp_path, task, "any", 190 * MIB)
@@ -92,6 +93,7 @@ def test_every_execution_takes_what_is_planned(
     assert took <= needed
 
 
+@pytest.mark.more
 def test_the_smallest_budget_that_an_error_names_is_enough(data: Path, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"takes at least (\d+) MiB") as caught:
         train(data, tmp_path, "classify", "any", 100 * MIB)

@@ -76,6 +76,7 @@ def test_training_uses_no_global_random_generator(data: Path, tmp_path: Path) ->
     assert states == after
 
 
+@pytest.mark.more
 def test_a_damaged_state_is_a_warning_and_the_run_is_the_same(data: Path, tmp_path: Path, fit: Fit) -> None:
     arguments = ["train", data, "--preset", "debug", "--batch-size", 2, "--device", "cpu", "--out"]
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -101,6 +102,7 @@ def test_a_damaged_state_is_a_warning_and_the_run_is_the_same(data: Path, tmp_pa
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.more
 def test_weights_are_written_again_after_a_kill(data: Path, tmp_path: Path) -> None:
     """The process is killed after it saved the state, and before it published the weights."""
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -117,6 +119,7 @@ def test_weights_are_written_again_after_a_kill(data: Path, tmp_path: Path) -> N
     assert_same_run(run, whole)
 
 
+@pytest.mark.more
 def test_a_validation_that_was_logged_but_not_saved_is_repeated(data: Path, tmp_path: Path) -> None:
     """A request to stop at the end of an epoch leaves the validation to the next process, which dies after it."""
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -139,6 +142,7 @@ def test_a_validation_that_was_logged_but_not_saved_is_repeated(data: Path, tmp_
     assert_same_run(run, whole)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "val"])
 def test_bad_images_are_reported_once_over_all_starts(data: Path, tmp_path: Path, split: str) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"

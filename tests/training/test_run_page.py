@@ -33,6 +33,7 @@ def test_the_page_of_a_run_has_its_numbers(trained: Path) -> None:
     assert Image.open(trained / "curves.png").size == (1280, 800)
 
 
+@pytest.mark.more
 def test_a_resumed_run_continues_its_curves(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert fit("train", dataset, "--out", run, *QUICK, "--steps", 3).exit_code == 0
@@ -51,6 +52,7 @@ def test_no_report(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     assert not {"report.html", "curves.png"} & {path.name for path in run.iterdir()}
 
 
+@pytest.mark.more
 def test_weights_are_those_of_a_run_without_a_page(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     for name, options in (("with", ()), ("without", ("--no-report",))):
         assert fit("train", dataset, "--out", tmp_path / name, *QUICK, "--epochs", 3, *options).exit_code == 0
@@ -83,6 +85,7 @@ def test_an_image_that_cannot_be_shown_ends_no_run(
     assert parsed.text.count("cannot be shown: x.tif: is <broken>") == 2
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("broken", ["samples", "case", "colors"])
 def test_a_fault_of_a_report_ends_no_run(
     fit: Fit, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
@@ -97,6 +100,7 @@ def test_a_fault_of_a_report_ends_no_run(
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
+@pytest.mark.more
 def test_a_run_that_enlarges_has_a_page_without_generated_images(fit: Fit, dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = ("--task", "diffusion", "--enlarge", 4, "--size", 32, "--steps", 1)

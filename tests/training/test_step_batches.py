@@ -85,6 +85,7 @@ def test_a_sharded_layer_is_called_equally_often(run: TrainingRun, plan: Executi
     assert read(run, groups=100)[0].plan == plan
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("kind", ["plain", "recompute"])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_call_without_groups_adds_nothing(task: str, kind: Literal["plain", "recompute"], tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.walk(2)
 # In the middle and at the end of an epoch, in the middle of the last, at the end of the run, twice.
 @pytest.mark.parametrize("stops", [[1], [4], [6], [8], [3, 7]], ids=str)
 def test_an_interrupted_run_is_the_same_run(data: Path, uninterrupted: Path, tmp_path: Path, stops: list[int]) -> None:

@@ -82,6 +82,7 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("name", RUNS)
 def test_weights_that_no_output_depends_on_are_not_trained(data: Path, tmp_path: Path, name: str) -> None:
     """Their gradients were rounding, which Adam turned into steps: equal runs differed in them by 3e-4 and more."""

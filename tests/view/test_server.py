@@ -24,7 +24,7 @@ PATIENCE = 300
 def server(tmp_path: Path) -> Iterator[ViewServer]:
     path = save(tmp_path / "image.tif", np.zeros((300, 400, 3), np.uint8))
     with ViewScene([path]) as scene, ViewServer(Answers(scene)) as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield running
         running.shutdown()

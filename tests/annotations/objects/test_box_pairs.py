@@ -10,6 +10,7 @@ from fitcli.annotations.objects import box_pairs
 from fitcli.annotations.objects.box_pairs import BoxBins, overlaps_of
 
 
+@pytest.mark.walk(10)
 @pytest.mark.parametrize("at_once", [1 << 18, 40])
 @pytest.mark.parametrize("share", [1 / 9, 0.5, 0.6, 0.9])
 @pytest.mark.parametrize("seed", range(4))

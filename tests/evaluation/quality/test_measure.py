@@ -116,6 +116,7 @@ def test_copies_of_training_images_are_found(
     assert found["memorisation"]["real"] > 0.1
 
 
+@pytest.mark.more
 def test_crops_of_larger_images(
     generator_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +133,7 @@ def test_crops_of_larger_images(
     assert "two sets of 12 real crops" in capsys.readouterr().err
 
 
+@pytest.mark.more
 def test_generated_images_stand_in_json_and_tables(
     fit: Fit, pictures: Path, generator_run: Path, dataset: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +157,7 @@ def test_generated_images_stand_in_json_and_tables(
     assert "sliced Wasserstein, 32 x 32" not in shown
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -238,6 +241,7 @@ class Enlarger(Copier):
             yield out
 
 
+@pytest.mark.more
 def test_images_that_are_made_from_smaller_ones(
     pictures: Path, generator_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ def scene(dtype: str, bits: int, shape: tuple[int, ...]) -> Any:
 DEPTHS = [("u1", 4), ("u1", 8), ("i1", 8), ("u2", 10), ("u2", 12), ("u2", 15), ("u2", 16), ("i2", 12), ("i2", 16)]
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("form", ["jp2", "j2k"])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize(("dtype", "bits"), DEPTHS)
@@ -54,6 +55,7 @@ def tiled(path: Path, pixels: Any, tile: tuple[int, int], **options: Any) -> Pat
     return path
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize(
     "options",
     [

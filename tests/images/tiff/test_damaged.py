@@ -92,6 +92,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("name", BOMBS)
 def test_chunk_that_is_larger_than_declared_is_an_error(tmp_path: Path, name: str):
     variety, bomb = BOMBS[name]

@@ -85,6 +85,7 @@ class TestJpegTiff(WriterContract):
         return read_levels(path)
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
 @pytest.mark.parametrize("compression", ["deflate", "zstd", "lzw", "none"])
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"])

@@ -57,6 +57,7 @@ def test_an_image_depends_on_its_number_and_the_seed_alone() -> None:
     assert not np.array_equal(drawn(made, draws=Draws(seed=1))[0], images[0])
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("failures", [0, 1, 2])
 def test_memory_that_runs_out_is_one_more_try_with_half_of_the_batch(
     monkeypatch: pytest.MonkeyPatch, failures: int

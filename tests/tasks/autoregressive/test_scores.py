@@ -113,6 +113,7 @@ def test_images_without_bits_are_refused() -> None:
         image_bits(checkpoint(), ArrayReader(np.zeros((8, 6, 1), np.float32)), CPU)
 
 
+@pytest.mark.more
 def test_memory_that_runs_out_is_one_more_pass_with_half_the_handful(monkeypatch: pytest.MonkeyPatch) -> None:
     made, passes, failures, real = checkpoint(16), list[int](), set[int](), scores.stream_decoder
 

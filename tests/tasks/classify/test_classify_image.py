@@ -63,6 +63,7 @@ def whole(checkpoint: Checkpoint, pixels: np.ndarray) -> tuple[np.ndarray, torch
     return logits[0].double().softmax(-1).numpy(), evidence, grid
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("handful", [9, 30, 10**6])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_equal_to_the_model_on_the_whole(

@@ -112,6 +112,7 @@ def trained(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.more
 def test_the_config_keeps_scale_and_bins(trained: Path) -> None:
     share, grade, life = load_config(trained).targets[2:]
     known = [(number % 12 * 2 + 4) / 32 for number in range(18) if number != 2]
@@ -161,6 +162,7 @@ def test_validation_and_evaluation_score_each_target_alike(
     assert all(name in shown.stdout for name in ("share: mae", "grade: mae", "life: loss"))
 
 
+@pytest.mark.more
 def test_answers_are_given_in_their_unit_and_each_has_a_heat_map(
     fit: Fit, pictures: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -328,6 +330,7 @@ def test_a_wrong_cell_is_one_line(fit: Fit, pictures: Path, tmp_path: Path) -> N
     assert "wrong.csv, line 2: value:share '0,125' is no number; write 0.125, with a point" in result.stderr
 
 
+@pytest.mark.more
 def test_the_example_of_the_documentation_is_a_data_set(fit: Fit, tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs/training.md").read_text(encoding="utf-8")
     example = re.search(r"^    (path,split,value:age.*?)\n\n", page, flags=re.S | re.M)

@@ -53,6 +53,7 @@ def sizes(group: int, patch: int) -> list[tuple[int, int]]:
     return [(2 * side, side), (side + 1, side + 1), (side + patch, 2 * side - 1), (side + patch + 3, side - 5), (1, 7)]
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("number", range(5))
 @pytest.mark.parametrize("preset", PRESETS)
 def test_an_even_pool_is_a_flat_layer(preset: str, number: int, tmp_path: Path) -> None:

@@ -77,13 +77,16 @@ def test_a_run_keeps_the_name_of_its_head(fit: Fit, tmp_path: Path) -> None:
     assert fit("evaluate", data, *ask, "--report", tmp_path / "r.html").exit_code == 0
     assert fit("embed", image, *ask, "--out", tmp_path / "f.zarr").exit_code == 0
     assert fit("train", data, "--out", run, "--resume", "--epochs", "2", "--device", "cpu").exit_code == 0
-    estimated = fit("profile-memory", "--checkpoint", run, "--device", "cpu", "--method", "estimate", "--res", "128")
+    # The passes alone: without tables that are kept, all executions of a step take as long as the rest of the tests.
+    estimate = ("--method", "estimate", "--mode", "infer", "--res", "128", "--device", "cpu")
+    estimated = fit("profile-memory", "--checkpoint", run, *estimate)
     assert estimated.exit_code == 0, estimated.output
 
     OUTPUT_HEADS._parts.pop("mean")
     assert refused(fit, "classify", image, *ask) == missing
 
 
+@pytest.mark.more
 def test_heat_maps_are_given_by_the_head_or_refused(fit: Fit, tmp_path: Path) -> None:
     data, heat = two_classes(tmp_path / "data", (200, 150)), tmp_path / "heat.png"
     image = data / "dark" / "0.png"
@@ -135,6 +138,7 @@ def test_weights_that_are_no_shares_give_no_heat_map(fit: Fit, tmp_path: Path, m
     assert fit(*ask, "--heatmap", heat).exit_code == 0, "shares are relative"
 
 
+@pytest.mark.more
 def test_several_targets(fit: Fit, tmp_path: Path) -> None:
     data = two_classes(tmp_path / "data")
     rows = [f"{path},{path.parent.name},{int(path.stem) % 3}" for path in sorted(data.rglob("*.png"))]

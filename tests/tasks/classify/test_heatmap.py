@@ -85,6 +85,7 @@ def test_the_image_can_be_recognised_where_there_is_no_evidence() -> None:
     assert picture[:30].mean() > picture[34:, :50].mean() + 100
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("levels", [1, "auto"])
 def test_a_mark_of_one_patch_shows_on_a_large_image(tmp_path: Path, levels: object) -> None:
     size = (2100, 6500)
@@ -369,6 +370,7 @@ def test_a_picture_shows_one_class(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize(
     ("suffix", "classes"), [(".png", ()), (".png", ("a",)), (".tif", ()), (".tif", ("a", "b")), (".zarr", ("a",))]
 )

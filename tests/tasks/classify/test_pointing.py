@@ -183,6 +183,7 @@ def results(preset: str, place: str) -> list[tuple[Classification, np.ndarray]]:
     return drawn
 
 
+@pytest.mark.walk(1)
 # The groups, the stem and the heads of "large" are those of "base".
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "large"])
 def test_the_strongest_patches_lie_in_the_mark(preset: str) -> None:

@@ -35,6 +35,7 @@ def test_an_image_beside_its_evidence(trained: Path, dataset: Path) -> None:
     assert table[1:] == [["0", str(n), f"{p:.6g}"] for n, p in enumerate(result.probabilities.tolist())]
 
 
+@pytest.mark.more
 def test_several_targets(fit: Callable[..., Result], dataset: Path, tmp_path: Path) -> None:
     rows = ["path,label:colour,value:size,order:grade,time:death,event:death,split"]
     for number in range(12):

@@ -149,6 +149,7 @@ def test_from_a_table_to_predictions(fit: Fit, pictures: Path, tmp_path: Path) -
     assert (wrong.exit_code, "--heatmap-target size: the run knows ground, corner" in wrong.stderr) == (1, True)
 
 
+@pytest.mark.more
 def test_a_run_of_several_targets_that_is_resumed_is_the_same_run(pictures: Path, tmp_path: Path) -> None:
     how: dict[str, Any] = {
         "preset": "nano", "patch": 4, "augment": False, "batch_size": 4, "epochs": 2, "drop_path": 0.4,
@@ -175,6 +176,7 @@ def test_an_image_that_replaces_another_keeps_its_own_targets(tmp_path: Path) ->
     assert batch.target.rows.tolist() == [[0, 0, 1], [0, 0, 1]]
 
 
+@pytest.mark.more
 def test_a_run_can_begin_with_the_weights_of_another(pictures: Path, tmp_path: Path) -> None:
     how: dict[str, Any] = {
         "preset": "nano",
@@ -204,6 +206,7 @@ def test_a_run_can_begin_with_the_weights_of_another(pictures: Path, tmp_path: P
         train(run_of(pictures, tmp_path / "fifth", **again | {"start_from": str(tmp_path)}), quietly)
 
 
+@pytest.mark.more
 def test_evaluation_of_several_targets(fit: Fit, pictures: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert fit("train", pictures, "--out", run, *TRAIN, "--steps", "4").exit_code == 0

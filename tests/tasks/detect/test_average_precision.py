@@ -59,6 +59,7 @@ def slow_ap(images: list[tuple[Any, Any]], kind: int, threshold: float) -> float
     return total / 101
 
 
+@pytest.mark.walk(12)
 @pytest.mark.parametrize("seed", range(50))
 def test_equal_to_an_obvious_version(seed: int) -> None:
     images = case(seed)

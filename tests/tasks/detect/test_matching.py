@@ -41,6 +41,7 @@ def slow(found: Any, objects: Any, threshold: float) -> list[int]:
     return kinds
 
 
+@pytest.mark.walk(8)
 @pytest.mark.parametrize("seed", range(25))
 def test_equal_to_the_loops(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if seed % 3 == 0:

@@ -55,6 +55,7 @@ class ObjectStep(Step):
         return LOSS.of(values, self.objects.part(slice(None))).sum() / self.objects.weight()
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("kind", ["whole", "ragged"])
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
 def test_equal_to_the_forward_pass(plan: ExecutionPlan, kind: str) -> None:

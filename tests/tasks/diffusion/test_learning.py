@@ -17,6 +17,7 @@ from models.groups import Groups
 STEPS, BATCH = 300, 16
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize(("prediction", "sampler"), [("eps", "ddpm"), ("x", "ddim"), ("v", "dpm")])
 def test_a_model_of_one_image_generates_it(prediction: PredictionKind, sampler: str) -> None:
     generator = torch.Generator().manual_seed(0)

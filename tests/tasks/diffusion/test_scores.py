@@ -47,6 +47,7 @@ def denoiser(classes: tuple[str, ...] = (), **changes: Any) -> Checkpoint[FITDen
     return Checkpoint(live(model, torch.float32), config)
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("label", [None, 1])
 @pytest.mark.parametrize("rate", [0.0, 0.9])
 @pytest.mark.parametrize("prediction", ["eps", "v"])
@@ -106,6 +107,7 @@ def test_a_larger_image_is_denoised_in_windows_unless_trained_whole() -> None:
         image_losses(checkpoint(), image, CPU, 0)  # type: ignore[arg-type]
 
 
+@pytest.mark.more
 def test_memory_that_runs_out_is_one_more_pass_with_half_the_handful(monkeypatch: pytest.MonkeyPatch) -> None:
     made, passes, failures, real = denoiser(), list[int](), set[int](), scores.group_losses
 

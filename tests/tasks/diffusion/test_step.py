@@ -68,6 +68,7 @@ def gradients(model: FITDenoiser) -> dict[str, Tensor | None]:
     return found
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("kind", ["whole", "ragged", "one group"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_plan_gives_the_objective_of_the_whole_batch(name: str, kind: str) -> None:
@@ -84,6 +85,7 @@ def test_every_plan_gives_the_objective_of_the_whole_batch(name: str, kind: str)
         assert_same_gradients(gradients(model), expected, 1e-9)
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize(
     "changes",
     [

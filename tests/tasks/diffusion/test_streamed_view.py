@@ -65,6 +65,7 @@ def streamed(
     return LAYOUT.read(views[sampling.steps % 2].before["x"], slice(0, LAYOUT.count))
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("handful", [1, 4])
 @pytest.mark.parametrize("kind", ["host", "disk"])
 @pytest.mark.parametrize("guidance", [0.0, 1.5])

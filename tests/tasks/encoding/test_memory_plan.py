@@ -80,6 +80,7 @@ def test_a_continued_pass_keeps_its_plan(work: Work, tmp_path: Path) -> None:
     assert plans[0] == plans[1]
 
 
+@pytest.mark.more
 @NEEDS_PROC
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(

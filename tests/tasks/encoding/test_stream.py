@@ -10,6 +10,7 @@ from fitcli.patches.cutting import groups_of
 from fitcli.tasks.encoding.stream import stream_latents
 
 
+@pytest.mark.walk
 @torch.inference_mode()
 @pytest.mark.parametrize("handful", [1, 2, 5, 100])
 @pytest.mark.parametrize("size", [(48, 36), (50, 41), (12, 12), (3, 100)], ids=str)

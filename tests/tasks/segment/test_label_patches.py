@@ -66,6 +66,7 @@ RULES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.walk(3)
 @pytest.mark.parametrize("rules", RULES)
 def test_labels_lie_where_their_pixels_lie(sample: Sample, rules: str) -> None:
     quarters, labelled = set[tuple[int, bool]](), 0

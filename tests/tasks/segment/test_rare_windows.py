@@ -67,6 +67,7 @@ BY_AREA = ((256 + PATCH) / (SIDE - 256)) ** 2
 """Probability that a random window holds a part of the patch: 0.5%."""
 
 
+@pytest.mark.more
 def test_half_of_the_anchored_windows_hold_one_of_two_classes(large: Path, tmp_path: Path) -> None:
     run = run_of(large / "tif.csv", tmp_path / "run", rare_windows=0.5, **LARGE)
     # Four standard deviations.
@@ -127,6 +128,7 @@ def listed(labelled: set[int]) -> list[str]:
 SMALL = {"task": "segment", "size": 16, "steps": 6, "rare_windows": 0.7, "save_every": 2}
 
 
+@pytest.mark.more
 def test_a_resumed_run_draws_the_same_windows(data: Path, tmp_path: Path) -> None:
     whole, parts, without = tmp_path / "whole", tmp_path / "parts", tmp_path / "without"
     train(run_of(data, whole, **SMALL), quietly)
@@ -142,6 +144,7 @@ def test_a_resumed_run_draws_the_same_windows(data: Path, tmp_path: Path) -> Non
         assert_same_run(without, whole)
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("labelled", [{0}, {1, 3}], ids=str)
 def test_a_resumed_run_can_go_on_with_other_labels(data: Path, tmp_path: Path, labelled: set[int]) -> None:
     train(run_of(data, tmp_path / "run", **SMALL), quietly)

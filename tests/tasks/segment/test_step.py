@@ -41,6 +41,7 @@ def batch_of(step: Step, labels: Tensor) -> Batch:
     return Batch(step.pixels, step.groups, LabelPatches(labels), gain, shift)
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("weights", [None, (1.0, 2.0, 0.5, 1.5)])
 @pytest.mark.parametrize("groups", ["whole", "ragged", "one group"])
 @pytest.mark.parametrize("name", DENSE)
@@ -72,6 +73,7 @@ def test_the_objective_is_the_cross_entropy_of_pixels(
     assert objective.weight(batch) == pytest.approx(float((counted * (1 if table is None else table)).sum()))
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("plan", ["all replayed", "streamed, reruns"])
 @pytest.mark.parametrize("known", [slice(None), slice(0, 1), slice(-1, None)], ids=["all", "first group", "last group"])
 @pytest.mark.parametrize("ranks", [2, 3])
@@ -104,6 +106,7 @@ def test_ranks_that_share_images_have_the_step_of_one(ranks: int, known: slice, 
     assert_same_gradients(summed, expected, 1e-4)
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("plan", PLANS)
 def test_images_without_labels_count_nothing(plan: str) -> None:
     step = Step(CONFIGS[DENSE[0]], "ragged", torch.float32)

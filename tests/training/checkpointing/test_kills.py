@@ -40,6 +40,7 @@ def arguments(data: Path, run: Path, task: str, steps: int, *more: object) -> li
     return [*common, "--device", "cpu", *TASKS[task], *more]
 
 
+@pytest.mark.more
 def test_three_kills(data: Path, tmp_path: Path) -> None:
     """The first kill comes before the run exists, or just after."""
     options: list[Any] = ["classify", 12, "--save-every", 1]

@@ -75,6 +75,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory, fit: Fit) -> tuple[Path, lis
     return folder / "run", arguments
 
 
+@pytest.mark.walk(2)
 @pytest.mark.parametrize("name", ["training", "training/states", "last", "training/lock", "metrics.jsonl"])
 def test_resuming_through_a_link_changes_nothing(
     begun: tuple[Path, list[object]], tmp_path: Path, fit: Fit, name: str

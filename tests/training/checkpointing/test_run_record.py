@@ -127,6 +127,7 @@ def possible(options: type, name: str, value: Any) -> bool:
     )
 
 
+@pytest.mark.walk(26)
 @pytest.mark.parametrize(("task", "name"), FIELDS)
 def test_impossible_settings_name_the_file_and_the_key(tmp_path: Path, task: str, name: str) -> None:
     """As on the command line; the file may have been edited."""

@@ -215,6 +215,7 @@ class Stopped(BaseException):
 CALLS = ("replace", "rename", "fsync", "mkdir", "open")
 
 
+@pytest.mark.walk(5)
 @pytest.mark.parametrize("moment", range(1, 16))
 def test_a_state_exists_if_the_process_ends_while_the_next_is_saved(
     saved: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, moment: int

@@ -93,6 +93,7 @@ def test_the_end_waits_for_a_state_that_is_being_written(
     )
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize(("step", "background"), [(4, True), (8, False)])
 def test_a_full_disk_ends_the_run_and_leaves_earlier_states(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, background: bool
@@ -172,6 +173,7 @@ def test_a_log_that_cannot_be_written(small_disk: Path) -> None:
             log(report)
 
 
+@pytest.mark.more
 def test_a_file_system_that_fills_up(data: Path, tmp_path: Path, small_disk: Path, fit: Fit) -> None:
     """Real writes fail in the middle of some file. With more room, the resumed run is the same run."""
     whole, run = tmp_path / "whole", small_disk / "run"

@@ -59,6 +59,7 @@ def test_what_asks_for_a_value_cannot_be_recorded(graphs: list[FakeGraph]) -> No
         recorded(torch.ones(2))
 
 
+@pytest.mark.walk(4)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["plan"])
 @pytest.mark.parametrize("draws", [Draws(seed=3), Draws(seed=3, top_k=9, top_p=0.8), Draws(temperature=0)], ids=str)
 def test_sequences_are_the_same_with_graphs(graphs: list[FakeGraph], case: dict[str, Any], draws: Draws) -> None:  # noqa: F811

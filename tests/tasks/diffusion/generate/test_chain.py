@@ -52,6 +52,7 @@ def pixels(path: Path) -> Any:
         return image.read(Window(0, 0, *image.info.size))
 
 
+@pytest.mark.more
 def test_a_base_and_two_enlargers(runs: Path, tmp_path: Path) -> None:
     (one,) = chain(runs, tmp_path / "a.tif", "base", "twice", "four").run()
     assert one.info.size == (128, 128)
@@ -67,6 +68,7 @@ class Killed(BaseException):
     """What a process that is killed does not get to handle."""
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("at", range(6))
 def test_a_killed_chain_goes_on_to_the_same_bits(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
@@ -134,6 +136,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.walk(5)
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_does_not_go_together_is_refused(
     fit: Fit, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -69,6 +69,7 @@ def test_a_job_of_several_images_goes_on_with_the_one_it_was_at(
             assert np.array_equal(left.read(everything), right.read(everything))
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize("state", [None, "state"])
 def test_memory_that_runs_out_is_one_more_try_with_half_the_handful(
     checkpoint: Checkpoint[FITDenoiser], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str | None

@@ -141,6 +141,7 @@ def test_equal_to_the_plain_version(
     np.testing.assert_allclose(generated(checkpoint, settings, plan()), expected, atol=1e-5)
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("shift_grid", [False, True])
 @pytest.mark.parametrize("sampler", ["ddpm", "dpm"])
 def test_the_plan_changes_no_pixel(checkpoint: Checkpoint[FITDenoiser], sampler: str, shift_grid: bool) -> None:
@@ -214,6 +215,7 @@ class Killed(BaseException):
     """What a process that is killed does not get to handle."""
 
 
+@pytest.mark.walk(1)
 @pytest.mark.parametrize(("sampler", "when"), [*(("dpm", when) for when in (1, 14, 21, 30, 47, 95, 120)), ("ddpm", 35)])
 def test_going_on_after_a_kill_gives_the_same_bits(
     checkpoint: Checkpoint[FITDenoiser], tmp_path: Path, sampler: str, when: int

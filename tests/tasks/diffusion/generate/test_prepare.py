@@ -116,6 +116,7 @@ def test_the_context_is_not_larger_than_the_image(tmp_path: Path) -> None:
     assert torch.isfinite(torch.tensor(result.stages[0].start))
 
 
+@pytest.mark.walk(7)
 @pytest.mark.parametrize("use", ["to enlarge", "to repaint", "to enlarge as learned"])
 @pytest.mark.parametrize(
     ("run", "image", "message"),
