@@ -1,7 +1,7 @@
 """Trains a U-Net and a DiT on the digits of `digits_diffusion.py`, for `--minutes` CPU minutes each.
 
     python -m benchmarks.learning.digits_peers --data FOLDER [--work FOLDER] [--minutes 4] [--models unet dit]
-        [--out FILE.json]
+        [--features-from CLASSIFIER] [--out FILE.json]
 
 As in `ablations.py`: prediction of the image, cosine schedule, batches of 32, labels left out in a tenth, a moving
 average, 200 samples with guidance 1, the same scores. Different: 20 steps of DDIM in place of `dpm`, other noise, and a
@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.learning.ablations import SAMPLES, sliced_ratios
+from benchmarks.learning.ablations import SAMPLES, distance_ratios
 from benchmarks.learning.digits import FITTED, SIDE, TRAINED, Digits, read_digits
 from benchmarks.learning.digits_diffusion import draw_grid, fit_reader, flat
 from benchmarks.support.denoisers import DenoisingUNet, DiT
@@ -101,7 +101,7 @@ def measure(name: str, digits: Digits, labels: NDArray[np.uint8], reader: Any, o
         "cpu_minutes": options.minutes,
         "steps": steps,
         "read": float(np.mean(reader.predict(flat(drawn)) == targets)),
-        "sliced": sliced_ratios(drawn, digits[FITTED:]),
+        **distance_ratios(drawn, digits[FITTED:], options.features_from),
     }
 
 
@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for pictures of the samples")
     parser.add_argument("--minutes", type=float, default=4, help="CPU minutes of each model")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--features-from", type=Path, help="run of a classifier of digits, for Fréchet distances")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.learning.ablations import SAMPLES, sliced_ratios
+from benchmarks.learning.ablations import SAMPLES, distance_ratios
 from benchmarks.learning.digits import FITTED, Digits, read_digits
 from benchmarks.learning.digits_diffusion import draw, fit_reader, flat
 from benchmarks.support.machine import save_results
@@ -43,7 +43,7 @@ def measure(run: Path, digits: Digits, reader: Any) -> list[dict[str, Any]]:
                 "guidance": weight,
                 "times": None if times is None else [times.first, times.last],
                 "read": float(np.mean(reader.predict(flat(drawn)) == targets)),
-                "sliced": sliced_ratios(drawn, digits[FITTED:]),
+                "sliced": distance_ratios(drawn, digits[FITTED:], None)["sliced"],
             }
         )
         print(json.dumps(rows[-1]), flush=True)
