@@ -7,7 +7,8 @@ The data are those of `digits_diffusion.py`. Every model trains equally many ste
 CPU seconds of each are stated. The moving average of its weights draws 200 digits with labels (20 steps of `dpm`,
 guidance 1, the same noise for all). read: the share that a support vector machine reads as their label. sliced: the
 sliced Wasserstein distance of the samples to two sets of 200 held-out digits, over that between these sets, at 32 x 32
-and 16 x 16 pixels. frechet: the same ratio of Fréchet distances, in the vectors of a classifier of digits. loss: the validation loss, which compares only models of one prediction, schedule and shift.
+and 16 x 16 pixels. frechet: the same ratio of Fréchet distances, in the vectors of a classifier of digits. loss: the
+validation loss, which compares only models of one prediction, schedule and shift.
 """
 
 from __future__ import annotations
