@@ -27,6 +27,7 @@ from fitcli.data.column_kinds import LABEL_KINDS, Kinds, LabelColumn
 from fitcli.data.image_names import AmbiguousName, NamedImages
 from fitcli.errors import DataError, FitError
 from fitcli.files.csv_cells import original_text
+from fitcli.files.csv_quotes import STRAY_QUOTE, stray_quote
 from fitcli.files.path_choice import KEYS, choice_text, split_choice, split_pattern, stored_path
 from fitcli.files.spelling import existing_spelling
 from fitcli.images.read_as import AS_STORED
@@ -147,8 +148,11 @@ def read_csv(
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    separator = _separator(text)
+    if (line := stray_quote(text, separator)) is not None:
+        raise DataError(f"{path}, line {line}: {STRAY_QUOTE}")
     # newline="": the csv module must see the line breaks within quotes as they are.
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_separator(text))
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         return _table(NamedImages(path, images), reader, labels, kinds if several else None, group_by, strict)
     except csv.Error as error:

@@ -13,7 +13,7 @@ from fitcli.data.dataset import Sample
 from fitcli.device.runtime import Runtime
 from fitcli.distributed.heartbeat import working_alone
 from fitcli.distributed.image_queue import ImageQueue
-from fitcli.errors import FitError, ImageError, OutOfMemory
+from fitcli.errors import FitError, ImageError, OutOfMemory, is_out_of_memory, out_of_memory_text
 from fitcli.evaluation.quality.measure import QualityJob, QualitySettings, prepare_quality
 from fitcli.evaluation.report import write_report
 from fitcli.evaluation.scored_images import chosen_images, refuse_replacing, was_trained_whole, was_turned
@@ -107,7 +107,17 @@ def evaluate(
     found = with_facts(replace(result, units=units), scored, samples, trained_on)
     if report is not None:
         about = (f"Run {folder}", f"Data set {data}, {counted(len(samples), 'image')} of --split {split}")
-        write_report(report, found, task.report(checkpoint, runtime, settings), scored, job.opener(), about)
+        found = _with_report(report, found, task.report(checkpoint, runtime, settings), scored, job.opener(), about)
+    return found
+
+
+def _with_report(path: Path, found: Evaluation, *parts: Any) -> Evaluation:
+    """Write the report, and return the scores. If it cannot be written, they are still there."""
+    try:
+        write_report(path, found, *parts)
+    except (FitError, OSError) as error:
+        console.error(str(error))
+        return replace(found, complete=False)
     return found
 
 
@@ -179,9 +189,13 @@ def _with_quality(
     """Return scores with the figures of generated images. An error is reported and kept beside the scores."""
     try:
         figures = job.run(held_out, trained, turned)
-    except FitError as error:
-        console.error(str(error))
-        return replace(result, scores={**result.scores, "quality": {"error": str(error)}}, complete=False)
+    except (FitError, OSError, MemoryError, RuntimeError) as error:
+        lacks_memory = is_out_of_memory(error)
+        if not lacks_memory and not isinstance(error, FitError | OSError):
+            raise
+        reason = out_of_memory_text(error) if lacks_memory else str(error)
+        console.error(reason)
+        return replace(result, scores={**result.scores, "quality": {"error": reason}}, complete=False)
     return replace(
         result,
         scores={**result.scores, "quality": figures.as_dict()},

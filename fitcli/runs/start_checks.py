@@ -28,7 +28,8 @@ def check_start(folder: Path, before: RunConfig, config: RunConfig, chosen: Coll
         chosen: Names of the options of the model that the user gave.
 
     Raises:
-        CheckpointError: The models have layers of other sizes, so that nothing can be taken.
+        CheckpointError: The models have layers of other sizes, so that nothing can be taken, or models of one task
+            have other plans.
         FitError: An option would change nothing, because the weights that it is about are taken.
     """
     own, other = config.model, before.model
@@ -38,6 +39,10 @@ def check_start(folder: Path, before: RunConfig, config: RunConfig, chosen: Coll
         raise CheckpointError(
             f"--start-from {folder}: is of another architecture ({there}; this run has {here}); give the same "
             "--preset and the same options of the model: layers of other sizes cannot be taken"
+        )
+    if before.task == config.task and own.plan != other.plan:
+        raise CheckpointError(
+            f'--start-from {folder}: has the plan {other.plan}, this run {own.plan}; give --plan "{other.plan}"'
         )
     notes = []
     if has_other_stem(before, config):
@@ -60,8 +65,7 @@ def _about_layers(folder: Path, before: RunConfig, config: RunConfig, chosen: Co
     """Return lines on what chosen options of the layers still do, if most weights come from another run."""
     own, other = config.model, before.model
     notes = []
-    # Runs of one task have the same layers, or cannot start from each other.
-    if "plan" in chosen and own.plan != other.plan and before.task != config.task:
+    if "plan" in chosen and own.plan != other.plan:
         notes.append(f"--start-from {folder}: layers that its plan {other.plan} does not have begin anew")
     if "attention_start" in chosen and own.attention_start != other.attention_start:
         if own.plan == other.plan and not has_other_head(before, config):

@@ -81,6 +81,9 @@ def cross_validate(
     finished: dict[int, Entry] = world.broadcast(_finished(folder))
     runs = world.broadcast(_runs(folder))
     world.run_on_all(lambda: _check_folder(folder, numbers, dealt, runs, continues))
+    if runs:
+        # Folds that have not begun take the settings of those that have, as a plain run does that is resumed.
+        settings = world.run_on_all(lambda: load_settings(folder / runs[0]).resumed(settings, start.given))
     own_settings = {number: replace(settings, folds=folds if dealt else None, fold=number) for number in numbers}
     if not runs:
         world.run_on_all(lambda: _check_folds(start, own_settings.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.command_line import Fit
 
 from fitcli.data.dataset import load_dataset
 from fitcli.device.runtime import choose_runtime
@@ -96,3 +98,18 @@ def test_another_data_set_is_warned_of(
     (data / "red" / "2.png").unlink()
     score(data, trained)
     assert "was trained on another data set" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_keeps_the_scores(
+    fit: Fit, dataset: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise FitError("page.html: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("fitcli.evaluation.evaluate.write_report", fail)
+    table, page = tmp_path / "scores.csv", tmp_path / "page.html"
+    result = fit("evaluate", dataset, "--checkpoint", trained, "--json", "--csv", table, "--report", page)
+    assert result.exit_code == 1
+    assert "page.html: cannot be written" in result.stderr
+    assert json.loads(result.stdout)["failed"] == 0
+    assert table.exists()

@@ -27,6 +27,12 @@ def classifying(preset: str = "debug", channels: int = 3, patch: int | None = No
     return RunConfig(model=model, preprocessing=pixels, classes=tuple(classes), details=ClassifyDetails())
 
 
+def test_another_plan_of_the_same_task_is_named() -> None:
+    shorter = replace(classifying().model, plan="(1)1")
+    with pytest.raises(CheckpointError, match=r"has the plan \(1\)1, this run \(1\)1\(1\)1; give --plan"):
+        check_start(RUN, replace(classifying(), model=shorter), classifying())
+
+
 def test_equal_runs_take_everything() -> None:
     assert check_start(RUN, classifying(), classifying()) == ()
 

@@ -15,6 +15,7 @@ from support.pictures import colored, save
 from fitcli.data.dataset import load_dataset
 from fitcli.data.splitting import Splitting
 from fitcli.training import cross_validation
+from fitcli.training.checkpointing.run_record import load_settings
 from fitcli.training.cross_validation import as_table, interval, summary
 
 OPTIONS = ("--preset", "debug", "--epochs", "2", "--batch-size", "8")
@@ -74,6 +75,25 @@ def test_finished_folds_are_left_alone(data: Path, finished: Path, fit: Fit, tmp
     assert {name: now[name] for name in before} == before
     assert (run / "fold-3/model.safetensors").read_bytes() == weights
     assert result.stdout.splitlines()[1:] == again.stdout.splitlines(), "the same table"
+
+
+def test_folds_that_have_not_begun_take_the_settings_of_the_others(
+    data: Path, finished: Path, fit: Fit, tmp_path: Path
+) -> None:
+    run = tmp_path / "cv"
+    shutil.copytree(finished, run)
+    shutil.rmtree(run / "fold-2")
+    result = fit("train", data, "--out", run, "--cross-validate", "3", "--resume")
+    assert result.exit_code == 0, result.stderr
+    before, after = (load_settings(folder / "fold-2") for folder in (finished, run))
+    assert after == before, "without the options of the first call"
+    assert (run / "fold-2" / "model.safetensors").read_bytes() == (
+        finished / "fold-2" / "model.safetensors"
+    ).read_bytes()
+    shutil.rmtree(run / "fold-3")
+    refused = fit("train", data, "--out", run, "--cross-validate", "3", "--resume", "--preset", "nano")
+    assert refused.exit_code == 1
+    assert "--preset: the run was begun with preset = debug, not nano" in refused.stderr
 
 
 @pytest.mark.more

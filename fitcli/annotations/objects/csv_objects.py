@@ -24,6 +24,7 @@ from fitcli.annotations.objects.object_set import ImageObjects, ObjectSet, numbe
 from fitcli.annotations.polygon_labels import ONLY_KIND
 from fitcli.errors import ImageError
 from fitcli.files.csv_cells import original_text
+from fitcli.files.csv_quotes import STRAY_QUOTE, stray_quote
 from fitcli.files.spelling import composed
 
 SEPARATORS = (",", ";", "\t")
@@ -111,7 +112,10 @@ def object_rows(path: Path) -> tuple[ObjectColumns, list[tuple[int, list[str]]]]
     """
     text = read_text(path)
     first = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(first))
+    separator = _separator(first)
+    if (line := stray_quote(text, separator)) is not None:
+        raise ImageError(path, f"line {line:,}: {STRAY_QUOTE}")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         headings = next(reader, [])
         columns = object_columns(headings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,7 +101,7 @@ def cells(size: tuple[int, int], crop: tuple[int, int]) -> int:
     return math.prod(side // each for side, each in zip(size, crop, strict=True))
 
 
-def parted(crops: list[Pixels], number: int, images: int) -> Iterator[tuple[int, Pixels]]:
+def parted(crops: Iterable[Pixels], number: int, images: int) -> Iterator[tuple[int, Pixels]]:
     """Yield the crops of an image with the number of their real set, 0 or 1.
 
     Images belong to the sets in turn; the crops of a single image are shared out.

@@ -219,7 +219,7 @@ class QualityJob:
         for sample in spread(held_out, self.settings.samples):
             with self.opener.open(sample.path) as image:
                 size = min(image.info.height, self.size[0]), min(image.info.width, self.size[1])
-                seams.add(size, partial(self._real.values, image))
+                seams.add(size, partial(self._real.values_or_nan, image))
 
     def _add_generated(
         self,

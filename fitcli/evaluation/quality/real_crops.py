@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fitcli import console
 from fitcli.data.dataset import Sample, spread_first
 from fitcli.errors import DataError, FitError
-from fitcli.evaluation.quality.crops import CropSet, disjoint_windows, parted, sides_within
+from fitcli.evaluation.quality.crops import CropSet, parted, sides_within
 from fitcli.evaluation.quality.laplacian_pyramid import LEAST_SIDE
 from fitcli.evaluation.quality.real_images import RealImages
 from fitcli.evaluation.quality.sliced_wasserstein import SIDE
@@ -71,12 +71,12 @@ def add_real_crops(images: Sequence[Sample], sets: Sequence[CropSet], real: Real
         if min(map(len, sets)) == wanted:
             break
         with real.opener.open(sample.path) as image:
-            windows = disjoint_windows(image.info.size, crop, each, real.random("real crops", number))
-            present = [pixels for window in windows if (pixels := real.present(image, window)) is not None]
-        for part, pixels in parted(present, used, len(images)):
-            if len(sets[part]) < wanted:
-                sets[part].add(pixels)
-        used += bool(present)
+            before = sum(map(len, sets))
+            present = real.present_windows(image, crop, each, "real crops", number)
+            for part, pixels in parted(present, used, len(images)):
+                if len(sets[part]) < wanted:
+                    sets[part].add(pixels)
+        used += sum(map(len, sets)) > before
     _check_count(sets)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from fitcli.data.dataset import Sample, spread
 from fitcli.errors import ImageError
-from fitcli.evaluation.quality.crops import disjoint_windows
+from fitcli.evaluation.quality.crops import cells, disjoint_windows
 from fitcli.evaluation.quality.laplacian_pyramid import Values
 from fitcli.evaluation.quality.nearest import WINDOW, places_of
 from fitcli.images.base import ImageReader, Pixels
@@ -46,6 +47,32 @@ class RealImages:
         """Return pixels in the type of the model; None if some are missing."""
         pixels, missing = self.preprocessing.convert_filled(image.read(window), image.info)
         return None if missing is not None and missing.any() else pixels
+
+    def present_windows(
+        self, image: ImageReader, size: tuple[int, int], most: int, stream: str, number: int
+    ) -> Iterator[Pixels]:
+        """Yield at most `most` disjoint windows of (height, width) pixels without missing pixels, at random places.
+
+        If some of the places drawn first have missing pixels, those of a second grid are tried.
+        """
+        drawn, taken = disjoint_windows(image.info.size, size, most, self.random(stream, number)), list[Window]()
+        for window in chain(drawn, self._more_windows(image, size, f"more {stream}", number)):
+            if len(taken) == len(drawn):
+                return
+            if any(window.intersection(other).area for other in taken):
+                continue
+            if (pixels := self.present(image, window)) is not None:
+                taken.append(window)
+                yield pixels
+
+    def _more_windows(self, image: ImageReader, size: tuple[int, int], stream: str, number: int) -> Iterator[Window]:
+        yield from disjoint_windows(image.info.size, size, cells(image.info.size, size), self.random(stream, number))
+
+    def values_or_nan(self, image: ImageReader, window: Window) -> Values:
+        """Return pixels as `values` does, and NaN for missing ones."""
+        pixels, missing = self.preprocessing.convert_filled(image.read(window), image.info)
+        values = PixelRange.of(self.preprocessing).to_values(pixels)
+        return values if missing is None else np.where(missing, np.float32(np.nan), values)
 
     def values(self, image: ImageReader, window: Window) -> Values:
         """Return pixels [height width channels] as values in [0, 1]."""

@@ -60,7 +60,7 @@ class SeamCounter:
         return max(1, next(fitting, MOST_LEVELS))
 
     def add(self, size: tuple[int, int], read: Callable[[Window], Values]) -> None:
-        """Add an image of (height, width) pixels, reading it window by window."""
+        """Add an image of (height, width) pixels, reading it window by window. Steps from or to NaN do not count."""
         top = 1 << (self.levels - 1)
         for window in self._windows(size):
             # One pixel of the coarsest level more, for the steps across the lower and the right edge.
@@ -97,10 +97,11 @@ class SeamCounter:
                 cut: list[Any] = [slice(None), slice(None)]
                 cut[axis], cut[1 - axis] = slice(0, own[axis]), slice(0, own[1 - axis])
                 steps = steps[tuple(cut)]
-                lines = steps.sum(axis=(1 - axis, 2), dtype=np.float64)
+                lines = np.nansum(steps, axis=(1 - axis, 2), dtype=np.float64)
+                counts = np.isfinite(steps).sum(axis=(1 - axis, 2))
                 for kind, chosen in enumerate(self._kinds(len(lines), level, axis)):
                     self._sums[level, kind, 0] += lines[chosen].sum()
-                    self._sums[level, kind, 1] += int(chosen.sum()) * steps.shape[1 - axis] * steps.shape[2]
+                    self._sums[level, kind, 1] += counts[chosen].sum()
 
     def _kinds(self, count: int, level: int, axis: int) -> list[NDArray[np.bool_]]:
         """Return which of the steps from pixel k to k + 1 cross a border of groups, one of patches, or none."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fitcli.data.dataset import Sample, spread_first
 from fitcli.errors import DataError
-from fitcli.evaluation.quality.crops import CropSet, disjoint_windows
+from fitcli.evaluation.quality.crops import CropSet
 from fitcli.evaluation.quality.real_images import RealImages
 from fitcli.files.wording import counted
 from fitcli.images.base import ImageReader, Pixels
@@ -66,11 +66,10 @@ class ShrunkImages:
 
     def add(self, sample: Sample, image: ImageReader, size: tuple[int, int], most: int) -> None:
         """Shrink at most `most` disjoint windows of an image that have no missing pixels."""
-        random = self.real.random("shrunk", len(self.paths))
-        for window in disjoint_windows(image.info.size, size, most, random):
-            if len(self.paths) < self.count and (pixels := self.real.present(image, window)) is not None:
-                self.paths.append(self._write(pixels))
-                self.samples.append(sample)
+        most = min(most, self.count - len(self.paths))
+        for pixels in self.real.present_windows(image, size, most, "shrunk", len(self.paths)):
+            self.paths.append(self._write(pixels))
+            self.samples.append(sample)
 
     def _write(self, pixels: Pixels) -> Path:
         path, values = self.folder / f"shrunk-{len(self.paths)}.zarr", PixelRange.of(self.real.preprocessing)

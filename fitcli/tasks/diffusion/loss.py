@@ -142,26 +142,27 @@ class DiffusionLoss:
     def weight(self, gamma: Tensor) -> Tensor:
         """Return the weight of the squared error of the compared quantity at each gamma.
 
-        With r = gamma / (1 - gamma), the signal-to-noise ratio, a squared error of the data weighs 1 by "none", min(r,
-        5) by "min-snr" (Hang et al. 2023, arXiv:2303.09556) and r sigmoid(2 - log r) by "sigmoid" (Kingma and Gao 2023,
-        arXiv:2303.00848, without the density of the times). Errors of the noise are
-        r times those of the data, errors of the velocity r + 1 times; so they weigh less by these factors.
+        By "none", it is 1. With r = gamma / (1 - gamma), the signal-to-noise ratio, a squared error of the data weighs
+        min(r, 5) by "min-snr" (Hang et al. 2023, arXiv:2303.09556) and r sigmoid(2 - log r) by "sigmoid" (Kingma and
+        Gao 2023, arXiv:2303.00848, without the density of the times). The squared error of the noise is r times that of
+        the data, and that of the velocity r + 1 times. So they weigh 1 / r and 1 / (r + 1) times as much.
         """
         left = 1 - gamma
         match self.weighting:
             case "none":
                 return torch.ones_like(gamma)
             case "min-snr":
-                noise_weight = (MOST_SNR * left / gamma.clamp_min(SMALLEST)).clamp_max(1)
+                weight = (gamma / left.clamp_min(SMALLEST)).clamp_max(MOST_SNR)
             case "sigmoid":
-                noise_weight = SIGMOID_SNR * left / (SIGMOID_SNR * left + gamma)
+                weight = SIGMOID_SNR * gamma / (SIGMOID_SNR * left + gamma)
         match self.loss:
-            case "eps":
-                return noise_weight
             case "x":
-                return noise_weight * gamma / left.clamp_min(SMALLEST)
+                return weight
+            case "eps":
+                # At gamma 0 the ratio of both is 1: the weight is gamma, to first order.
+                return torch.where(gamma < SMALLEST, left, weight * left / gamma.clamp_min(SMALLEST))
             case "v":
-                return noise_weight * gamma
+                return weight * left
 
     @torch.no_grad()
     def _first_latents(self, model: FITDenoiser, seen: Tensor, gamma: Tensor, batch: DiffusionBatch) -> Tensor | None:
@@ -190,7 +191,7 @@ class DiffusionLoss:
 
 
 def diffusion_loss(config: DiffusionConfig) -> DiffusionLoss:
-    """Return the loss of a run. It compares the output of the network without clipping, which has no gradient."""
+    """Return the loss of a run, without weights of noise levels. It does not clip, because that has no gradient."""
     return DiffusionLoss(
         schedule=shifted(parse_schedule(config.schedule), config.shift),
         prediction=config.prediction,

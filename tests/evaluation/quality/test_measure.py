@@ -18,7 +18,7 @@ from fitcli.device.runtime import choose_runtime
 from fitcli.distributed.image_queue import ImageQueue
 from fitcli.errors import DataError
 from fitcli.evaluation.evaluate import evaluate
-from fitcli.evaluation.quality.measure import QualitySettings
+from fitcli.evaluation.quality.measure import QualityJob, QualitySettings
 from fitcli.images.array_image import ArrayReader
 from fitcli.images.base import ImageInfo
 from fitcli.images.open import create_image, open_image
@@ -193,6 +193,23 @@ def test_a_failed_comparison_keeps_the_scores(fit: Fit, pictures: Path, generato
     assert found == whole
     assert len(table.read_text().splitlines()) == 17
     assert page.exists()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), MemoryError(), RuntimeError("HOST_ALLOCATION_FAILED")]
+)
+def test_any_failure_of_the_comparison_keeps_the_scores(
+    fit: Fit, pictures: Path, generator_run: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(self: QualityJob, *arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(QualityJob, "run", fail)
+    result = fit("evaluate", pictures, "--checkpoint", generator_run, "--device", "cpu", "--json", "--samples", "4")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert found["images"] == 16
+    assert found["quality"]["error"] in result.stderr
 
 
 def test_fewer_windows_to_enlarge_than_asked_for(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from support.pictures import save
 
 from fitcli.data.dataset import Sample
@@ -45,3 +47,18 @@ def test_windows_of_training_images(tmp_path: Path) -> None:
     few = [window for _, window in real.trained_windows(trained, (16, 16), 1)]
     assert 1 <= len(few) < len(trained), "about one place in all: not even one window of each image"
     assert not list(real.trained_windows([], (16, 16), 100))
+
+
+@pytest.mark.parametrize("most", [1, 4, 9])
+def test_windows_with_missing_pixels_are_replaced_by_others_of_the_image(tmp_path: Path, most: int) -> None:
+    pixels = np.full((64, 64, 1), 200, np.uint8)
+    pixels[10:30, 5:50] = 0
+    path = save(tmp_path / "a.tif", pixels, nodata=0)
+    marked = replace(PIXELS, rules=2, mean=(128.0,), std=(50.0,))
+    real = RealImages(ImageOpener(ImageQueue(), marked), marked, seed=1)
+    with real.opener.open(path) as image:
+        found = list(real.present_windows(image, (16, 16), most, "windows", 0))
+        assert np.isnan(real.values_or_nan(image, Window(9, 4, 3, 3))).sum() == 4
+    # Rows 32 to 63 alone have at least 4 disjoint windows in any grid.
+    assert min(most, 4) <= len(found) <= most
+    assert all((each == 200).all() for each in found)

@@ -39,6 +39,13 @@ def test_an_even_image_has_no_seams() -> None:
     assert [level.patches is None for level in count(ramps(64))] == [False, False, True, True]
 
 
+def test_steps_from_and_to_missing_pixels_do_not_count() -> None:
+    image = ramps(64)
+    image[:, 32:] = np.nan  # the border of a group
+    for level in count(image):
+        assert level.groups == pytest.approx(1)
+
+
 def test_seams_are_found_on_each_level() -> None:
     levels = count(stairs(64, 3, 16))
     # A step of a shrunk image is twice as high, the seam is not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -101,8 +102,16 @@ def test_weights_by_the_signal_to_noise_ratio(weighting: Any) -> None:
         torch.testing.assert_close(found["v"], of_data / (ratio + 1), rtol=1e-6, atol=0)
     for each in found.values():
         assert torch.isfinite(each).all()
-    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    assert torch.isfinite(DiffusionLoss(loss="x", weighting=weighting).weight(ends)).all()
+    if weighting != "none":
+        most = {"min-snr": 5.0, "sigmoid": math.exp(2)}[weighting]
+        for dtype in (torch.float64, torch.float32):
+            ends = torch.tensor([0.0, 1.0], dtype=dtype)
+            weights = [
+                DiffusionLoss(loss=loss, weighting=weighting).weight(ends).tolist()  # type: ignore[arg-type]
+                for loss in ("x", "eps", "v")
+            ]
+            assert weights[0] == [0, pytest.approx(most)], "no time without noise has the weight 0"
+            assert weights[1:] == [[pytest.approx(1), 0], [0, 0]]
 
 
 @pytest.mark.parametrize("weighting", ["min-snr", "sigmoid"])
