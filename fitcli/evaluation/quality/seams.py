@@ -97,7 +97,7 @@ class SeamCounter:
                 cut: list[Any] = [slice(None), slice(None)]
                 cut[axis], cut[1 - axis] = slice(0, own[axis]), slice(0, own[1 - axis])
                 steps = steps[tuple(cut)]
-                lines = np.nansum(steps, axis=(1 - axis, 2), dtype=np.float64)
+                lines = np.asarray(np.nansum(steps, axis=(1 - axis, 2), dtype=np.float64))
                 counts = np.isfinite(steps).sum(axis=(1 - axis, 2))
                 for kind, chosen in enumerate(self._kinds(len(lines), level, axis)):
                     self._sums[level, kind, 0] += lines[chosen].sum()
