@@ -52,6 +52,7 @@ VARIANTS = {
     "prediction eps": "--prediction eps",
     "self-conditioning": "--self-condition-rate 0.9",
     "min-SNR weights": "--loss-weighting min-snr",
+    "two rounds, min-SNR weights": "--plan (1)1(1)1(1) --loss-weighting min-snr",
     "sigmoid weights": "--loss-weighting sigmoid",
     "patches of 8 pixels": "--patch 8",
     "patches of 2 pixels": "--patch 2",
