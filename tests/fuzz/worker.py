@@ -56,6 +56,8 @@ class Watch:
         self._libraries = tuple(
             {os.path.realpath(place) for place in sys.path if place} | {sys.prefix, sys.base_prefix}
         )
+        # A codec that is imported late would be read from, or compiled into, a cache outside of the libraries.
+        sys.dont_write_bytecode, sys.pycache_prefix = True, None
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:

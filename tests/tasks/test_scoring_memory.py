@@ -51,7 +51,7 @@ def test_a_larger_limit_computes_more_groups_together(tmp_path: Path) -> None:
     image, task = ArrayReader(np.zeros((2048, 2048, 3), np.uint8)), find_task("diffusion").passes
     least, most = (
         ScoringLimit(task, memory * MIB).execution(checkpoint, image, (1024, 1024), CPU, SCORING)
-        for memory in (140, 1024)
+        for memory in (150, 1024)
     )
     assert 1 <= least[0] < most[0] == min(64, usual_handful(checkpoint.model.config, "pass", "cpu"))
     assert most[1] == "host"
