@@ -60,8 +60,8 @@ class DiffusionOptions(BackgroundOptions):
         "none, min-snr, sigmoid.",
         metavar="NAME",
         more="Weights of the noise levels. none weights the errors of --prediction equally at all times. min-snr "
-        "counts errors of the data by the signal-to-noise ratio, at most 5 (arXiv:2303.09556); sigmoid grows smoothly up to "
-        "about 7 (arXiv:2303.00848). The validation loss has no weights.",
+        "counts errors of the data by the signal-to-noise ratio, at most 5 (arXiv:2303.09556); sigmoid grows smoothly "
+        "up to about 7 (arXiv:2303.00848). The validation loss has no weights.",
     )
     class_dropout: float = option(
         0.1, "Share of images without class.", minimum=0, maximum=1, more="`fit generate --guidance` needs them."
