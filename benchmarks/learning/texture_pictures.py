@@ -46,7 +46,8 @@ HELD_OUT, CROPS, VALIDATED = 384, 600, 16
 """The first held-out column; windows of each texture that train, and that validate."""
 
 TRAIN = (
-    "--preset debug --prediction x --self-condition-rate 0 --learning-rate 0.003 --batch-size 16 --steps 3000 --seed 0"
+    "--preset debug --prediction x --loss-weighting min-snr --self-condition-rate 0 --learning-rate 0.003 "
+    "--batch-size 16 --steps 3000 --seed 0"
 )
 GENERATE = "--sampler dpm --steps 30 --one-pass"
 
