@@ -45,8 +45,8 @@ HASHES = {
 SINCE = {
     "classify": ("--ema", "0"),
     "classify-defaults": ("--ema", "0"),
-    "diffusion": ("--output-head", "linear", "--attention-start", "reference"),
-    "diffusion-eps": ("--output-head", "linear", "--attention-start", "reference"),
+    "diffusion": ("--plan", "(1)1(1)", "--output-head", "linear", "--attention-start", "reference"),
+    "diffusion-eps": ("--plan", "(1)1(1)", "--output-head", "linear", "--attention-start", "reference"),
 }
 """Options with the defaults that new runs had then, where they have others since."""
 
