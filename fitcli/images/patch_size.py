@@ -77,7 +77,7 @@ def guessed_difference(size: PatchSize, usual: PatchSize, others: str) -> str:
     Args:
         size: Size of the features.
         usual: The usual size.
-        others: What has the usual size, with a verb.
+        others: Start of the second clause, such as "a.h5 has".
     """
     mine = "states patches" if size.stated else "has patches at a distance"
     theirs = f"patches of {usual}" if usual.stated else f"patches at a distance of {usual}"

@@ -22,7 +22,7 @@ class PluginError(FitError):
     """No part has a name, or the package that has it is broken.
 
     Args:
-        message: What is wrong with which part.
+        message: The fault, with the name of the part.
         fault: The same without the name of the part, for messages that begin with it; None for the message.
     """
 

@@ -62,7 +62,7 @@ def read_numbers(path: Path, owner: str, attributes: Mapping[str, Any]) -> dict[
 
     Args:
         path: The file, for messages.
-        owner: What has the attributes, for messages.
+        owner: Owner of the attributes, for messages.
         attributes: Numbers, texts of numbers, or arrays of one number.
 
     Raises:
